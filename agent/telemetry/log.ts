@@ -1,0 +1,57 @@
+import pino, { type Logger } from 'pino';
+import type { Finding } from '../finding.ts';
+
+export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
+
+/** A reader that does not read must not make the agent grow: beyond this, lines are dropped and counted. */
+export const maxBufferedBytes = 8 * 1024 * 1024;
+
+export interface Log {
+  readonly logger: Logger;
+  /** Lines dropped because nobody read the output. */
+  readonly dropped: () => number;
+  /** Writes out what is buffered, waiting for it: for the end of the program and before a crash. */
+  readonly flush: () => void;
+}
+
+/**
+ * JSON lines to `fd`, by default standard output; writes do not hold up the caller. What is buffered at process.exit() is
+ * written then.
+ */
+export function createLog(options: { readonly level: LogLevel; readonly fd?: number }): Log {
+  let dropped = 0;
+  const destination = pino.destination({ fd: options.fd ?? 1, sync: false, maxLength: maxBufferedBytes });
+  destination.on('drop', () => {
+    dropped++;
+  });
+  const logger = pino(
+    {
+      level: options.level,
+      base: { component: 'agent' },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      // Words instead of pino's numbers: a person and most log stores read them without a table.
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    destination,
+  );
+  return {
+    logger,
+    dropped: () => dropped,
+    flush: () => {
+      try {
+        destination.flushSync();
+      } catch {
+        // Not open yet or already closed: there is nothing that could be written, nor anybody to tell.
+      }
+    },
+  };
+}
+
+/** Logs a finding at the level of its severity, its parts as fields. */
+export function logFinding(logger: Logger, finding: Finding): void {
+  const { message, severity, interfaceName, ...rest } = finding;
+  const fields = { event: 'finding', ...rest, ...(interfaceName === undefined ? {} : { interface: interfaceName }) };
+  if (severity === 'error') logger.error(fields, message);
+  else if (severity === 'warning') logger.warn(fields, message);
+  else logger.info(fields, message);
+}
