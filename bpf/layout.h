@@ -85,6 +85,7 @@ enum instance_flag {
 	INSTANCE_BLOCK_ALL_TRAFFIC = 8,	/* block.traffic: All */
 	INSTANCE_LOG_CONNECTIONS = 16,	/* connectionLog: All */
 	INSTANCE_TEST_CLOCK = 32,	/* ticks come from the test_clock map; no setting reaches this */
+	INSTANCE_FRAGS = 64,		/* loaded as xdp.frags: a frame may be longer than its linear part */
 };
 
 struct config {
@@ -95,7 +96,8 @@ struct config {
 	__u64 window_ticks;
 	__u64 block_ticks;
 	__u64 unproven_ticks;
-	struct address v6_mask;		/* detection.ipv6PrefixLength */
+	struct address v6_mask;		/* detection.ipv6PrefixLength as a mask, and as the number */
+	__u32 v6_length;
 	__u32 set_slot;			/* which inner tables of list and allow sets this interface uses */
 	__u32 max_extension_headers;
 	__u32 domain_mask;		/* number of tracking domains - 1 */
@@ -216,15 +218,24 @@ struct ring_head { __u32 head; __u32 tail; };
 #define SOURCES_PER_DOMAIN 4
 struct first {
 	__u64 key;			/* IPv4 address, IPv6 prefix up to /64, or a keyed hash of a longer one */
-	__u64 stamp;			/* tick << 29 | kind << 28 | owner << 16 | port */
+	__u64 stamp;			/* tick << 30 | kind << 28 | owner << 16 | port */
 	struct address target;
 };
 struct source {
 	struct address address;
 	owner_id owner;
 	__u16 count;			/* fresh targets when last touched */
-	__u16 settled;			/* 1 = just became a block: empty after two ticks */
-	__u64 last;
+	__u16 settled;			/* 1 = became a block: empty from fresh_until on */
+	__u64 fresh_until;		/* tick from which on none of its targets is fresh */
+};
+/* `domains`: 2^n of these. Tags are 16 bits of the source's hash, 0 = empty, and spare most reads of the entries. */
+struct domain {
+	struct bpf_spin_lock lock;	/* guards this domain and the same index of `probes` */
+	__u32 cursor;			/* the next of `firsts` to be written: oldest first */
+	__u16 source_tags[SOURCES_PER_DOMAIN];
+	__u16 first_tags[FIRSTS_PER_DOMAIN];
+	struct source sources[SOURCES_PER_DOMAIN];
+	struct first firsts[FIRSTS_PER_DOMAIN];
 };
 /* One slot of `probes`; its stamp is tick << 16 | port, 0 = empty. */
 struct probe {
