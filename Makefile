@@ -1,0 +1,52 @@
+# Every target says for itself what it does: `make help`.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The project's own Node.js comes first, whatever the machine has.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+SETUP := scripts/setup.sh
+
+.PHONY: help setup build generate check test demo bench long-model format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what building needs (Debian packages by apt, npm packages by npm ci)
+	@$(SETUP) build
+
+build: setup ## Compile the BPF program and bundle the agent into dist/
+	@node scripts/build.mjs
+
+generate: build ## Write anew what is generated from the CRDs, the BPF layout and the code, and is committed
+	@node scripts/generate.mjs
+
+check: ## Types, lint, unit tests and packet tests: under two minutes
+	@$(SETUP) build test
+	@node scripts/build.mjs
+	@node scripts/run-tests.ts types lint unit packets
+
+test: ## Everything, on a fresh machine too; the last line says how many passed, failed and were skipped
+	@$(SETUP) build test
+	@node scripts/build.mjs
+	@node scripts/run-tests.ts
+
+demo: ## See a port scan cut off: real nmap, an attacker and a victim in namespaces of their own
+	@$(SETUP) build demo
+	@node scripts/build.mjs
+	@node scripts/demo.ts
+
+bench: ## Measure the datapath, the reader and the agent; prints ratios to a bare XDP_DROP
+	@$(SETUP) build bench
+	@node scripts/build.mjs
+	@node test/bench/run.ts
+
+long-model: ## Compare the BPF program with its model on 1,000,000 random packets
+	@$(SETUP) build
+	@node scripts/build.mjs
+	@MODEL_PACKETS=1000000 vitest run --project packets test/packets/random
+
+format: setup ## Format the sources and mend what the linter can mend
+	@biome check --write .
+
+clean: ## Remove what was built; node_modules stays
+	rm -rf build dist coverage .vitest

@@ -1,0 +1,133 @@
+#!/bin/sh
+# Brings what the given groups of work need onto this machine, and nothing that is there already.
+#
+#   scripts/setup.sh [build] [demo] [test] [bench]      default: build
+#
+# Debian packages come by apt, which is asked only when something is missing; npm packages come by `npm ci`, which runs
+# only when package-lock.json is newer than what is installed. Safe to run again at any time.
+set -eu
+cd "$(dirname "$0")/.."
+
+# Older ones are refused untried: what the verifier says about their code is nobody's experience here.
+min_clang=16
+packages=''
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() {
+  printf 'setup: %s\n' "$*" >&2
+  exit 1
+}
+
+want() { # want PACKAGE REASON
+  case " $packages " in *" $1 "*) return ;; esac
+  say "missing: $2 -> package $1"
+  packages="$packages $1"
+}
+
+# An administrator's tools are often outside of a user's PATH.
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+has() { command -v "$1" >/dev/null 2>&1; }
+need_command() { has "$1" || want "$2" "command $1"; }
+need_file() { [ -e "$1" ] || want "$2" "file $1"; }
+
+clang_is_there() {
+  for version in 22 21 20 19 18 17 16; do
+    has "clang-$version" && has "llvm-strip-$version" && return 0
+  done
+  has clang && has llvm-strip || return 1
+  [ "$(clang -dumpversion | cut -d. -f1)" -ge "$min_clang" ]
+}
+
+libbpf_is_there() {
+  for folder in /lib /usr/lib /lib64 /usr/lib64 /lib/*-linux-gnu /usr/lib/*-linux-gnu; do
+    [ -e "$folder/libbpf.so.1" ] && return 0
+  done
+  return 1
+}
+
+want_clang() {
+  clang_is_there && return
+  # Which clang the distribution has can only be told once apt's lists are fresh: see install_packages.
+  want CLANG "clang $min_clang or newer, with llvm-strip"
+}
+
+group_build() {
+  want_clang
+  libbpf_is_there || want libbpf1 'library libbpf.so.1'
+  need_file /usr/include/bpf/bpf_helpers.h libbpf-dev
+  need_file /usr/include/linux/bpf.h linux-libc-dev
+  need_command make make
+  has node || want nodejs 'command node, any version from 18 on'
+  need_command npm npm
+}
+
+group_demo() {
+  need_command nmap nmap
+  need_command curl curl
+  need_command ip iproute2
+  need_command nsenter util-linux
+  need_command ethtool ethtool
+}
+
+group_test() {
+  group_demo
+  need_command git git
+  need_command bpftool bpftool
+  need_command nft nftables
+  need_command tcpdump tcpdump
+}
+
+group_bench() {
+  group_test
+  need_command xdp-filter xdp-tools
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif has sudo; then
+    sudo "$@"
+  else
+    fail "root is needed to install:$packages. Run this as root, or install sudo."
+  fi
+}
+
+install_packages() {
+  [ -n "$packages" ] || return 0
+  has apt-get || fail "install these by this system's own means (Debian's names):$(echo "$packages" | sed "s/CLANG/clang llvm/")"
+  say 'apt-get update'
+  as_root apt-get -qq update
+  chosen=''
+  for package in $packages; do
+    if [ "$package" = CLANG ]; then
+      if apt-cache show clang-19 >/dev/null 2>&1; then package='clang-19 llvm-19'; else package='clang llvm'; fi
+    fi
+    chosen="$chosen $package"
+  done
+  say "apt-get install$chosen"
+  # shellcheck disable=SC2086 # a list of words is meant
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $chosen >/dev/null
+  case "$packages" in *CLANG*) ;; *) return 0 ;; esac
+  clang_is_there || fail "the clang that this distribution has is older than $min_clang: install a newer one"
+}
+
+install_node_modules() {
+  if [ -x node_modules/.bin/node ] && ! [ package-lock.json -nt node_modules/.package-lock.json ]; then return; fi
+  say 'npm ci'
+  npm ci --no-audit --no-fund --loglevel=error
+  # The Node.js that the package `node` brings comes by its install script, which an administrator's npm may refuse to run.
+  node_modules/.bin/node --version >/dev/null 2>&1 ||
+    fail 'node_modules/.bin/node does not run: allow the install script of the npm package "node" (npm config get ignore-scripts)'
+  touch node_modules/.package-lock.json
+}
+
+[ $# -gt 0 ] || set -- build
+for group in "$@"; do
+  case "$group" in
+    build | demo | test | bench) "group_$group" ;;
+    *) fail "unknown group $group: build, demo, test or bench" ;;
+  esac
+done
+install_packages
+install_node_modules
+say "everything for \"$*\" is there"
