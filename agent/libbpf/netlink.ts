@@ -2,7 +2,9 @@
  * Route netlink sockets. A socket belongs to the network namespace of the
  * thread that opened it, so whoever needs another one opens another.
  */
-import koffi, { type KoffiFunc } from 'koffi';
+import koffi from 'koffi';
+import { errnoName } from './bpf-error.ts';
+import { declare, later, lib, libc } from './ffi.ts';
 import {
   type Acknowledgement,
   acknowledgementOf,
@@ -19,21 +21,21 @@ import {
 type PollHandle = ReturnType<typeof koffi.node.poll>;
 type SocketFd = number & { readonly brand: 'netlink socket' };
 
-const libc = koffi.load('libc.so.6');
-const declare = <F extends (...args: never[]) => unknown>(text: string) => libc.func(text) as unknown as KoffiFunc<F>;
 const socket = declare<(domain: number, type: number, protocol: number) => number>(
   'int socket(int domain, int type, int protocol)',
+  libc,
 );
 const bind = declare<(fd: SocketFd, address: Buffer, bytes: number) => number>(
   'int bind(int fd, const void *address, uint32_t bytes)',
+  libc,
 );
 const setsockopt = declare<(fd: SocketFd, level: number, name: number, value: Buffer, bytes: number) => number>(
   'int setsockopt(int fd, int level, int name, const void *value, uint32_t bytes)',
+  libc,
 );
 type Transfer = (fd: SocketFd, data: Buffer, bytes: number, flags: number) => number | bigint;
-const send = declare<Transfer>('long send(int fd, const void *data, size_t bytes, int flags)');
-const recv = declare<Transfer>('long recv(int fd, void *data, size_t bytes, int flags)');
-const close = declare<(fd: SocketFd) => number>('int close(int fd)');
+const send = declare<Transfer>('long send(int fd, const void *data, size_t bytes, int flags)', libc);
+const recv = declare<Transfer>('long recv(int fd, void *data, size_t bytes, int flags)', libc);
 
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
@@ -51,13 +53,6 @@ const RECEIVE_BYTES = 65_536;
 const DATAGRAMS_A_TURN = 16;
 /** A table that changes without a pause interrupts every dump; after these the last one has to do. */
 const DUMP_ATTEMPTS = 5;
-
-const errnoNames = new Map(Object.entries(koffi.os.errno).map(([name, value]) => [value, name]));
-
-/** `EOPNOTSUPP` for 95. */
-export function errnoName(errno: number): string {
-  return errnoNames.get(errno) ?? `errno ${errno}`;
-}
 
 /** A netlink operation that failed; `code` is the errno's name. */
 export class NetlinkError extends Error {
@@ -80,9 +75,9 @@ export const RouteGroup = {
   ipv6Route: 0x400,
 } as const;
 
-export interface Dump {
-  readonly messages: readonly NetlinkMessage[];
-  /** The table changed during every attempt, so this may contradict itself: dump again soon. */
+export interface Dump<Row> {
+  readonly rows: readonly Row[];
+  /** The table changed during every attempt, so the rows may contradict each other: dump again soon. */
   readonly interrupted: boolean;
 }
 
@@ -113,32 +108,45 @@ export class NetlinkSocket {
     }
   }
 
-  /** Every message of one table. `payload` is the request's body; an interrupted dump is taken again. */
-  async dump(type: number, payload: Buffer, signal?: AbortSignal): Promise<Dump> {
-    let last: Dump = { messages: [], interrupted: true };
+  /**
+   * What a parser makes of every message of one table. `payload` is the request's body. An interrupted dump is taken
+   * again with a new parser; a parser must keep no view into a message.
+   */
+  async dump<Row>(
+    type: number,
+    payload: Buffer,
+    newParser: () => (message: NetlinkMessage) => readonly Row[],
+    signal?: AbortSignal,
+  ): Promise<Dump<Row>> {
+    let last: Dump<Row> = { rows: [], interrupted: true };
     for (let attempt = 0; attempt < DUMP_ATTEMPTS && last.interrupted; attempt++) {
-      last = await this.#dumpOnce(type, payload, signal);
+      last = await this.#dumpOnce(type, payload, newParser(), signal);
     }
     return last;
   }
 
-  async #dumpOnce(type: number, payload: Buffer, signal?: AbortSignal): Promise<Dump> {
+  async #dumpOnce<Row>(
+    type: number,
+    payload: Buffer,
+    parse: (message: NetlinkMessage) => readonly Row[],
+    signal?: AbortSignal,
+  ): Promise<Dump<Row>> {
     const sequence = this.#nextSequence();
     this.#send(message(type, MessageFlag.request | MessageFlag.dump, sequence, payload));
-    const messages: NetlinkMessage[] = [];
+    const rows: Row[] = [];
     let interrupted = false;
     for (let datagrams = 1; ; datagrams++) {
       const datagram = await this.#nextDatagram(signal);
-      // The rest of an older dump that was given up may still be in the queue.
       for (const reply of messagesOf(datagram)) {
+        // The rest of an older dump that was given up may still be in the queue.
         if (reply.sequence !== sequence) continue;
         if ((reply.flags & MessageFlag.dumpInterrupted) !== 0) interrupted = true;
         if (reply.type === MessageType.done || reply.type === MessageType.error) {
           const { errno, message: words } = acknowledgementOf(reply);
           if (errno !== 0) throw new NetlinkError(`dump of table ${type}`, errno, words);
-          return { messages, interrupted };
+          return { rows, interrupted };
         }
-        messages.push(reply);
+        rows.push(...parse(reply));
       }
       if (datagrams % DATAGRAMS_A_TURN === 0) await new Promise(setImmediate);
     }
@@ -149,13 +157,8 @@ export class NetlinkSocket {
     const sequence = this.#nextSequence();
     const text = message(type, MessageFlag.request | MessageFlag.ack, sequence, payload);
     // The kernel does the work inside send(): attaching may take seconds where a driver resets its rings.
-    await new Promise<void>((resolve, reject) => {
-      send.async(this.#fd, text, text.length, 0, (error: unknown, sent: number | bigint) => {
-        if (error) reject(error);
-        else if (Number(sent) < 0) reject(new NetlinkError('send a netlink request', koffi.errno()));
-        else resolve();
-      });
-    });
+    const sent = await later<unknown[], number | bigint>(send, this.#fd, text, text.length, 0);
+    if (Number(sent.result) < 0) throw new NetlinkError('send a netlink request', sent.errno);
     for (;;) {
       for (const reply of messagesOf(await this.#nextDatagram())) {
         if (reply.sequence === sequence && reply.type === MessageType.error) return acknowledgementOf(reply);
@@ -199,7 +202,7 @@ export class NetlinkSocket {
     this.#closed = true;
     this.#poll?.stop();
     this.#poll?.close();
-    close(this.#fd);
+    lib.close(this.#fd);
   }
 
   async #nextDatagram(signal?: AbortSignal): Promise<Buffer> {
