@@ -22,12 +22,12 @@ export function isLabelValue(text: string): boolean {
  * NotIn holds for a node without the label, as in Kubernetes.
  */
 export function matchesLabels(selector: NodeSelector | undefined, labels: Readonly<Record<string, string>>): boolean {
-  const valueOf = (key: string) => (Object.hasOwn(labels, key) ? labels[key] : undefined);
+  const labelOf = (key: string) => (Object.hasOwn(labels, key) ? labels[key] : undefined);
   for (const [key, value] of Object.entries(selector?.matchLabels ?? {})) {
-    if (valueOf(key) !== value) return false;
+    if (labelOf(key) !== value) return false;
   }
   for (const { key, operator, values } of selector?.matchExpressions ?? []) {
-    const value = valueOf(key);
+    const value = labelOf(key);
     const listed = value !== undefined && (values ?? []).includes(value);
     const holds = { In: listed, NotIn: !listed, Exists: value !== undefined, DoesNotExist: value === undefined }[
       operator
