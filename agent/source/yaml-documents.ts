@@ -1,11 +1,11 @@
 /** A policy file: its valid objects, and a finding for everything that is refused. */
-import type { FieldPath } from '../../api/field-path.ts';
+import type { ErrorCode } from '../../api/errors.ts';
 import { formatPath, printable } from '../../api/field-path.ts';
 import { type Problem, problem } from '../../api/problem.ts';
-import type { IpBlocklist, PortScanPolicy } from '../../api/types.ts';
+import type { IpBlocklist, PolicyObject, PortScanPolicy } from '../../api/types.ts';
 import { identify, validateObject } from '../../api/validate.ts';
 import type { Finding } from '../finding.ts';
-import { readYaml } from './yaml-reader.ts';
+import { readYaml, type YamlDocument, type YamlProblem } from './yaml-reader.ts';
 
 export const MAX_FILE_BYTES = 4 * 1024 * 1024;
 export const MAX_DOCUMENTS = 1000;
@@ -36,7 +36,7 @@ export interface LoadLimits {
 
 function toFinding(file: string, line: number, at: Problem, object?: string): FileFinding {
   const { code, path, message, remedy } = at;
-  const field = formatPath(path as FieldPath);
+  const field = formatPath(path);
   return {
     code,
     severity: 'error',
@@ -64,6 +64,22 @@ function decode(content: string | Uint8Array, maxFileBytes: number): string | Pr
   }
 }
 
+/** What leaves a hole in the value, but not an unknown one: the rest of the object can still be checked. */
+const LOCAL: readonly ErrorCode[] = ['YamlAmbiguousScalar', 'YamlDuplicateKey'];
+
+/** The object of a document, or all that is wrong with it in the order of its lines. */
+function checkDocument(document: YamlDocument): { object?: PolicyObject; problems: readonly YamlProblem[] } {
+  const inText = document.problems;
+  if (inText.some(({ code }) => !LOCAL.includes(code))) return { problems: inText };
+  const { object, problems } = validateObject(document.value);
+  if (inText.length === 0 && object !== undefined) return { object, problems: [] };
+  const named = new Set(inText.map(({ path }) => formatPath(path)));
+  const inObject = problems
+    .filter(({ path }) => !named.has(formatPath(path)))
+    .map((at) => ({ ...at, line: document.lineOf(at.path) }));
+  return { problems: [...inText, ...inObject].sort((a, b) => a.line - b.line) };
+}
+
 /**
  * Reads the documents of one file. A document that is refused has findings that name its line, field, value and remedy, and does
  * not hide the valid ones. Never throws for any content.
@@ -77,12 +93,8 @@ export function loadPolicyFile(file: string, content: string | Uint8Array, limit
   const lines = new Map<string, number>();
   for (const document of readYaml(text, MAX_DOCUMENTS)) {
     const identity = identify(document.value);
-    if (document.problems.length > 0) {
-      findings.push(...document.problems.map((at) => toFinding(file, at.line, at, identity)));
-      continue;
-    }
-    const { object, problems } = validateObject(document.value);
-    findings.push(...problems.map((at) => toFinding(file, document.lineOf(at.path), at, identity)));
+    const { object, problems } = checkDocument(document);
+    findings.push(...problems.map((at) => toFinding(file, at.line, at, identity)));
     if (object === undefined) continue;
     const { kind, metadata } = object;
     const key = `${kind}/${metadata.name}`;

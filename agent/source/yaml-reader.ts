@@ -2,7 +2,7 @@
 import { Composer, type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, Parser } from 'yaml';
 import type { ErrorCode } from '../../api/errors.ts';
 import { describeValue, type FieldPath } from '../../api/field-path.ts';
-import { type Problem, problem } from '../../api/problem.ts';
+import { MAX_PROBLEMS, type Problem, problem } from '../../api/problem.ts';
 import { resolvePlain } from './yaml-scalars.ts';
 
 /** Deeper than any object of the API, shallow enough for every recursion over a value. */
@@ -173,6 +173,14 @@ function syntaxProblem(code: string, message: string, line: number): YamlProblem
   return { ...problem(tag ? 'YamlUnsupported' : 'YamlSyntax', [], message), line };
 }
 
+function distinct(problems: readonly YamlProblem[]): YamlProblem[] {
+  const seen = new Set<string>();
+  return problems.filter(({ line, message }) => {
+    const key = `${line} ${message}`;
+    return !seen.has(key) && seen.add(key);
+  });
+}
+
 function refused(line: number, at: YamlProblem): YamlDocument {
   return { line, value: undefined, problems: [at], lineOf: () => line };
 }
@@ -226,12 +234,12 @@ function readChunk(chunk: Chunk): YamlDocument | undefined {
     const at = problem('YamlUnsupported', [], 'a document begins without ---', 'Put a line --- before it.');
     problems.push({ ...at, line: lineAtOffset(documents[1]!.range[0]) });
   }
-  problems.push(...converter.problems);
+  for (const at of converter.problems) problems.push(at);
   if (value === null && problems.length === 0) return undefined;
   return {
     line: root ? lineAt(root) : first,
     value,
-    problems,
+    problems: distinct(problems).slice(0, MAX_PROBLEMS),
     lineOf: (path) => lineOfPath(root, path, converter, lineAt, first),
   };
 }
