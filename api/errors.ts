@@ -73,7 +73,7 @@ export const ErrorSections = {
       'Narrow the prefix, or set spec.allowWide to true.',
     ),
     BadName: error(
-      'metadata.name is no DNS subdomain name.',
+      'The name of an object is no DNS subdomain name.',
       'Use lower-case letters, digits, "-" and ".", at most 253.',
     ),
     DuplicateObject: error('Two documents have the same kind and name.', 'Rename or remove one of the two.'),

@@ -1,6 +1,6 @@
 /**
- * Writes api/types/ out of crds/: a TypeScript file for each kind, and the schemas themselves as data. Run by
- * `npm run generate`; a test compares what stands there with what this makes.
+ * Writes api/types/ out of crds/: a TypeScript file for each kind, and the schemas themselves as data; and the tables of
+ * docs/policies.md and docs/errors.md. Run by `npm run generate`; a test compares what stands there with what this makes.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compile } from 'json-schema-to-typescript';
 import { parse } from 'yaml';
+import { DURATION_PATTERN } from '../api/duration.ts';
+import { errorTableMarkdown } from '../api/errors.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const BANNER = '// Generated from crds/ by scripts/generate-types.ts: do not edit.\n\n';
@@ -83,6 +85,48 @@ function withoutProse(schema: Schema): Schema {
   );
 }
 
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|').replaceAll('<', '&lt;').trim();
+}
+
+/** What a field takes, for the table of fields. */
+function takes(schema: Schema): string {
+  if (schema.enum) return (schema.enum as string[]).map((value) => `\`${value}\``).join(', ');
+  if (schema.type === 'array') return `list, at most ${Number(schema.maxItems).toLocaleString('en')}`;
+  if (schema.type === 'object') {
+    return schema.maxProperties === undefined ? 'mapping' : `mapping, at most ${schema.maxProperties}`;
+  }
+  if (schema.type === 'integer') return `${schema.minimum} to ${schema.maximum}`;
+  if (schema.type === 'boolean') return '`true`, `false`';
+  if (schema.format === 'date-time') return 'RFC 3339 time';
+  if (schema.pattern === DURATION_PATTERN) return 'duration';
+  return `text, at most ${schema.maxLength}`;
+}
+
+function fieldRows(schema: Schema, path: string): string[] {
+  const required = schema.required ?? [];
+  return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
+    const inner = field.items ?? field;
+    const at = `${path}${name}${field.items ? '[]' : ''}`;
+    const given = field.default === undefined ? (required.includes(name) ? '**required**' : '') : undefined;
+    const standard = given ?? `\`${JSON.stringify(field.default).replaceAll('"', '')}\``;
+    const row = `| \`${at}\` | ${takes(field)} | ${standard} | ${cell(field.description ?? '')} |`;
+    return [row, ...fieldRows(inner, `${at}.`)];
+  });
+}
+
+/** The guide with the table of each kind's fields put between its markers. */
+export function policyGuide(text: string, kinds: readonly Kind[]): string {
+  return kinds.reduce((guide, { kind, schema }) => {
+    const [begin, end] = [`<!-- fields of ${kind}: generated from crds/ -->`, `<!-- end of ${kind} -->`];
+    const [from, to] = [guide.indexOf(begin), guide.indexOf(end)];
+    if (from === -1 || to < from) throw new Error(`docs/policies.md lacks the markers of ${kind}`);
+    const head = ['| field of `spec` | takes | default | meaning |', '|---|---|---|---|'];
+    const table = [...head, ...fieldRows(schema.properties!.spec!, '')].join('\n');
+    return `${guide.slice(0, from + begin.length)}\n${table}\n${guide.slice(to)}`;
+  }, text);
+}
+
 function kebab(kind: string): string {
   return kind.replace(/(?<=[a-z0-9])[A-Z]/g, '-$&').toLowerCase();
 }
@@ -115,6 +159,8 @@ export async function generateTypes(): Promise<Map<string, string>> {
   );
   const text = `${BANNER}/** The schema of each kind, as its CRD has it. */\nexport const schemas = ${JSON.stringify(table)} as const;\n`;
   files.set(path, format(path, text));
+  files.set('docs/errors.md', errorTableMarkdown());
+  files.set('docs/policies.md', policyGuide(readFileSync(join(root, 'docs/policies.md'), 'utf8'), kinds));
   return files;
 }
 

@@ -46,7 +46,10 @@ function unreadable(code: 'DirectoryUnreadable' | 'FileUnreadable', file: string
 /** The content of a file; a finding when it is no readable file of bearable size. */
 async function readPolicyFile(file: string): Promise<Uint8Array | FileFinding> {
   try {
-    const { size } = await stat(file);
+    const status = await stat(file);
+    // A pipe or a device could be read for ever.
+    if (!status.isFile()) return unreadable('FileUnreadable', file, new Error('it is no regular file'));
+    const { size } = status;
     if (size <= MAX_FILE_BYTES) return await readFile(file);
     const { message, remedy } = problem('FileTooLarge', [], `the file has ${size} bytes, more than ${MAX_FILE_BYTES}`);
     return { code: 'FileTooLarge', severity: 'error', message, remedy, file, line: 1 };
