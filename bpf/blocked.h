@@ -96,8 +96,9 @@ __noinline int insert_block(struct block_key *key, struct block *block)
 	if (error == -17 /* EEXIST */) {
 		struct block *standing = bpf_map_lookup_elem(&blocks, key);
 
+		/* A record gives way to a block, and a block to the record of a source that may no longer be blocked. */
 		if (standing && standing->until > block->since &&
-		    (!(standing->flags & BLOCK_RECORD_ONLY) || (block->flags & BLOCK_RECORD_ONLY)))
+		    !((standing->flags ^ block->flags) & BLOCK_RECORD_ONLY))
 			return BLOCK_STOOD_ALREADY;
 		error = bpf_map_update_elem(&blocks, key, block, BPF_ANY);
 	}

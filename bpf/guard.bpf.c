@@ -262,17 +262,15 @@ int guard(struct xdp_md *ctx)
 	int verdict;
 
 	ether_type = parse_ethernet(ctx, &p);
-	if (ether_type == ETH_IPV4) {
-		if (!parse_ipv4(ctx, &p))
-			return pass(PASS_MALFORMED);
-	} else if (ether_type == ETH_IPV6) {
-		if (!parse_ipv6(ctx, &p))
-			return pass(PASS_MALFORMED);
-		if (is_neighbour_discovery(ctx, &p))
-			return pass(PASS_NEIGHBOUR_DISCOVERY);
-	} else {
-		return pass(ether_type ? PASS_NOT_IP : PASS_MALFORMED);
+	/* No owner: whose packet it would be cannot be told. */
+	if (ether_type == ETH_IPV4 ? !parse_ipv4(ctx, &p) : ether_type == ETH_IPV6 ? !parse_ipv6(ctx, &p) : true) {
+		bool ip = ether_type == ETH_CUT_SHORT || ether_type == ETH_IPV4 || ether_type == ETH_IPV6;
+
+		count(0, ip ? PASS_MALFORMED : PASS_NOT_IP);
+		return XDP_PASS;
 	}
+	if (p.is_v6 && is_neighbour_discovery(ctx, &p))
+		return pass(PASS_NEIGHBOUR_DISCOVERY);
 
 	concern = concern_about(&p);
 	if (concern)

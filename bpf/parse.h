@@ -11,6 +11,7 @@
 #define ETH_IPV6 0x86dd
 #define ETH_VLAN 0x8100
 #define ETH_QINQ 0x88a8
+#define ETH_CUT_SHORT 0x10000	/* no EtherType: the frame ends before it */
 
 #define PROTO_ICMP 1
 #define PROTO_TCP 6
@@ -75,7 +76,7 @@ static __always_inline __u64 frame_bytes(struct xdp_md *ctx, const struct packet
 	return p->linear_bytes;
 }
 
-/* Returns the EtherType behind up to two tags in host order and sets p->l3; 0 = cut short. */
+/* Returns the EtherType behind up to two tags in host order and sets p->l3, or ETH_CUT_SHORT. */
 static __always_inline __u32 parse_ethernet(struct xdp_md *ctx, struct packet *p)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -85,19 +86,19 @@ static __always_inline __u32 parse_ethernet(struct xdp_md *ctx, struct packet *p
 
 	p->linear_bytes = end - data;
 	if ((void *)(eth + 1) > end)
-		return 0;
+		return ETH_CUT_SHORT;
 	type = eth->type;
 	if (type == bpf_htons(ETH_VLAN) || type == bpf_htons(ETH_QINQ)) {
 		struct vlan_tag *tag = (void *)(eth + 1);
 
 		if ((void *)(tag + 1) > end)
-			return 0;
+			return ETH_CUT_SHORT;
 		type = tag->type;
 		l3 += sizeof(*tag);
 		if (type == bpf_htons(ETH_VLAN) || type == bpf_htons(ETH_QINQ)) {
 			tag++;
 			if ((void *)(tag + 1) > end)
-				return 0;
+				return ETH_CUT_SHORT;
 			type = tag->type;
 			l3 += sizeof(*tag);
 		}

@@ -1,0 +1,348 @@
+import { randomBytes } from 'node:crypto';
+import { PortcullisError } from '../../api/errors.ts';
+import { BpfError } from '../libbpf/bpf-error.ts';
+import { BpfMap, u32, updateFlag } from '../libbpf/map.ts';
+import { BpfObject } from '../libbpf/object.ts';
+import { decodeBlock } from './codec.ts';
+import { concernWords } from './concern.ts';
+import {
+  configStruct,
+  layoutMagic,
+  layoutStruct,
+  layoutVersion,
+  probeStruct,
+  reason,
+  ringEntryStruct,
+  ringHeadStruct,
+  sourcesPerDomain,
+} from './layout.ts';
+import { objectImage } from './objects.ts';
+import type { TableSizes } from './options.ts';
+import type { Pins } from './pins.ts';
+
+/** Maps that hold nothing worth keeping: each instance has its own. */
+const SCRATCH = new Set(['test_clock', 'vote_results', 'budgets']);
+/** Maps whose entries are copied when a setting changes their size; the others start empty or are built afresh. */
+const COPIED = ['blocks', 'manual4', 'manual6', 'owners', 'counters', 'own', 'class4', 'class6'] as const;
+const RINGS = 2;
+
+/** Slots of stage 2 a source may have: one more shape would lose tracking more often, one less would waste memory. */
+const SLOT_SHAPES = [15, 31, 63];
+export const slotsFor = (distinctTargets: number): number =>
+  SLOT_SHAPES.find((slots) => slots >= distinctTargets - 1) ?? 63;
+
+const nextPowerOfTwo = (n: number): number => 2 ** Math.ceil(Math.log2(Math.max(n, 1)));
+/** Twice the blocks: an entry is skipped when its block has been lifted or proven, and those linger. */
+export const ringEntries = (sizes: TableSizes): number => nextPowerOfTwo(sizes.maxBlocks * 2);
+
+/** What `layout` says of the pins, decoded. */
+export interface Layout {
+  readonly secret: readonly [bigint, bigint];
+  readonly slots: number;
+  readonly ticksPerSecond: number;
+}
+
+interface Shape {
+  readonly maxEntries: number;
+  readonly valueBytes?: number;
+}
+
+const shapes = (sizes: TableSizes, slots: number): Record<string, Shape> => ({
+  class4: { maxEntries: sizes.maxNeverBlock },
+  class6: { maxEntries: sizes.maxNeverBlock },
+  manual4: { maxEntries: sizes.maxManualBlocks },
+  manual6: { maxEntries: sizes.maxManualBlocks },
+  own: { maxEntries: sizes.maxOwnAddresses },
+  blocks: { maxEntries: sizes.maxBlocks },
+  rings: { maxEntries: RINGS * ringEntries(sizes) },
+  domains: { maxEntries: sizes.domains },
+  probes: { maxEntries: sizes.domains, valueBytes: sourcesPerDomain * slots * probeStruct.bytes },
+  concern: { maxEntries: concernWords(sizes.concernCells) },
+  counters: { maxEntries: sizes.maxOwners * reason.REASON_COUNT },
+  owners: { maxEntries: sizes.maxOwners },
+  events: { maxEntries: sizes.ringBufferBytes },
+});
+
+/** Sets a map's size in an object that is not loaded yet. */
+const applyShapes = (object: BpfObject, wanted: Record<string, Shape>): void => {
+  for (const [name, shape] of Object.entries(wanted)) {
+    object.setMaxEntries(name, shape.maxEntries);
+    if (shape.valueBytes !== undefined) object.setValueBytes(name, shape.valueBytes);
+  }
+};
+
+/** Runs `use` on the guard object, opened; frags are left out where the kernel has none. */
+export const withGuardObject = async <T>(frags: boolean, use: (object: BpfObject) => Promise<T>): Promise<T> => {
+  using object = BpfObject.open(objectImage('guard'));
+  if (!frags) object.disableFrags('guard');
+  return await use(object);
+};
+
+export const GUARD = 'guard';
+
+/**
+ * The node's maps: those that outlive the agent, adopted from their pins or created. Programs of all interfaces share
+ * them, so that tracking and blocks of a policy hold wherever it does.
+ */
+export class NodeTables {
+  readonly layout: Layout;
+  /** True when this is a first start: nothing was pinned. */
+  readonly fresh: boolean;
+  /** Names of tables that a setting made anew with their entries lost: tracking, when its shape changed. */
+  readonly reshaped: readonly string[];
+  readonly #maps: Map<string, BpfMap>;
+  /** Old maps of resized tables, until the programs that write to them are gone. */
+  #replaced: Map<string, BpfMap>;
+  readonly #pins: Pins;
+
+  private constructor(
+    pins: Pins,
+    maps: Map<string, BpfMap>,
+    replaced: Map<string, BpfMap>,
+    layout: Layout,
+    fresh: boolean,
+  ) {
+    this.#pins = pins;
+    this.#maps = maps;
+    this.#replaced = replaced;
+    this.layout = layout;
+    this.fresh = fresh;
+    this.reshaped = [...replaced.keys()].filter((name) => name === 'domains' || name === 'probes');
+  }
+
+  /**
+   * Opens what is pinned and makes what is missing or of another size. The pins change only in commit(), when the
+   * programs use the new tables.
+   * @throws PortcullisError LayoutMismatch, LayoutForeign, BpfLoadFailed
+   */
+  static async open(
+    pins: Pins,
+    sizes: TableSizes,
+    need: { slots: number; frags: boolean; ticksPerSecond: () => Promise<number> },
+  ): Promise<NodeTables> {
+    const pinned = openPinned(pins);
+    const layout = pinned && readLayout(pins, pinned.get('layout')!);
+    const slots = Math.max(layout?.slots ?? 0, need.slots);
+    const wanted = shapes(sizes, slots);
+    const kept = new Map<string, BpfMap>();
+    const replaced = new Map<string, BpfMap>();
+    for (const [name, map] of pinned ?? []) {
+      const shape = wanted[name];
+      const fits =
+        !shape ||
+        (map.shape.maxEntries === shape.maxEntries && map.shape.valueBytes === (shape.valueBytes ?? map.shape.valueBytes));
+      (fits ? kept : replaced).set(name, map);
+    }
+    // Both stages of tracking share their locks: one cannot change shape alone.
+    for (const [one, other] of [['domains', 'probes'], ['probes', 'domains'], ['rings', 'ring_heads']] as const) {
+      const map = kept.get(other);
+      if (replaced.has(one) && map) {
+        replaced.set(other, map);
+        kept.delete(other);
+      }
+    }
+    const maps =
+      pinned && replaced.size === 0 ? kept : await withGuardObject(need.frags, (object) => createMaps(object, wanted, kept));
+    const known: Layout = {
+      secret: layout?.secret ?? [randomBytes(8).readBigUInt64LE(), randomBytes(8).readBigUInt64LE()],
+      ticksPerSecond: layout?.ticksPerSecond ?? (await need.ticksPerSecond()),
+      slots,
+    };
+    const tables = new NodeTables(pins, maps, replaced, known, pinned === undefined);
+    if (pinned === undefined) {
+      for (const [name, map] of maps) if (name !== 'layout') map.pin(pins.at('maps', name));
+      tables.#writeLayout(sizes);
+      // Last: a folder without it is the rest of a start that did not come this far.
+      tables.map('layout').pin(pins.at('maps', 'layout'));
+    } else {
+      tables.#copyEntries();
+      if (replaced.size > 0) tables.#writeLayout(sizes);
+    }
+    return tables;
+  }
+
+  /** Opens what is pinned without changing anything, for commands. Undefined when nothing is pinned. */
+  static openExisting(pins: Pins): NodeTables | undefined {
+    const pinned = openPinned(pins);
+    if (!pinned) return undefined;
+    const layout = readLayout(pins, pinned.get('layout')!);
+    return new NodeTables(pins, pinned, new Map(), layout, false);
+  }
+
+  map(name: string): BpfMap {
+    const map = this.#maps.get(name);
+    if (!map) throw new Error(`no table ${name}`);
+    return map;
+  }
+
+  get names(): string[] {
+    return [...this.#maps.keys()];
+  }
+
+  /** Cells of one half of the prefilter. */
+  get concernCells(): number {
+    return (this.map('concern').shape.maxEntries * 16) / 2 - 131_072;
+  }
+
+  /** Makes every map of `object` one of these. */
+  reuseIn(object: BpfObject): void {
+    for (const [name, map] of this.#maps) object.reuse(name, map);
+  }
+
+  /** After all programs use the new tables: what they blocked in the old ones meanwhile is taken over, then the pins change. */
+  commit(): void {
+    if (this.#replaced.size === 0) return;
+    const blocks = this.#replaced.get('blocks');
+    if (blocks) copyMap(blocks, this.map('blocks'), updateFlag.noExist);
+    for (const [name, old] of this.#replaced) {
+      this.map(name).pin(this.#pins.at('maps', `${name}-new`));
+      this.#pins.rename('maps', `${name}-new`, name);
+      old.close();
+    }
+    this.#replaced = new Map();
+  }
+
+  close(): void {
+    for (const map of [...this.#maps.values(), ...this.#replaced.values()]) map.close();
+  }
+
+  #copyEntries(): void {
+    for (const name of COPIED) {
+      const from = this.#replaced.get(name);
+      if (from) copyMap(from, this.map(name));
+    }
+    if (this.#replaced.has('rings')) this.#refillRings();
+  }
+
+  /** Order of eviction out of the blocks themselves. */
+  #refillRings(): void {
+    const rings = this.map('rings');
+    const size = rings.shape.maxEntries / RINGS;
+    const blocks = [...this.map('blocks').entries()]
+      .map(({ key, value }) => ({ key, block: decodeBlock(value) }))
+      .sort((a, b) => (a.block.since < b.block.since ? -1 : 1));
+    const heads = [0, 0];
+    for (const { key, block } of blocks) {
+      const ring = block.flags & 1;
+      const entry = Buffer.alloc(ringEntryStruct.bytes);
+      key.copy(entry, ringEntryStruct.key);
+      entry.writeBigUInt64LE(block.since, ringEntryStruct.since);
+      rings.update(u32(ring * size + (heads[ring]! % size)), entry);
+      heads[ring]!++;
+    }
+    for (const ring of [0, 1]) {
+      const head = Buffer.alloc(ringHeadStruct.bytes);
+      head.writeUInt32LE(heads[ring]!, ringHeadStruct.head);
+      this.map('ring_heads').update(u32(ring), head);
+    }
+  }
+
+  #writeLayout(sizes: TableSizes): void {
+    const value = Buffer.alloc(layoutStruct.bytes);
+    value.writeUInt32LE(layoutMagic, layoutStruct.magic);
+    value.writeUInt32LE(layoutVersion, layoutStruct.version);
+    value.writeBigUInt64LE(this.layout.secret[0], layoutStruct.secret);
+    value.writeBigUInt64LE(this.layout.secret[1], layoutStruct.secret + 8);
+    value.writeUInt32LE(this.layout.slots, layoutStruct.slots);
+    value.writeUInt32LE(sizes.domains, layoutStruct.domains);
+    value.writeUInt32LE(sizes.concernCells, layoutStruct.cells);
+    value.writeUInt32LE(sizes.maxBlocks, layoutStruct.maxBlocks);
+    value.writeUInt32LE(sizes.maxOwners, layoutStruct.maxOwners);
+    value.writeUInt32LE(this.layout.ticksPerSecond, layoutStruct.ticksPerSecond);
+    this.map('layout').update(u32(0), value);
+  }
+}
+
+const openPinned = (pins: Pins): Map<string, BpfMap> | undefined => {
+  if (!pins.has('maps', 'layout')) {
+    // The rest of a first start that was cut off; no link exists without the layout.
+    if (pins.names('links').length > 0)
+      throw new PortcullisError('LayoutForeign', `${pins.path} holds links but no layout: something else made them`, {
+        field: '--pin-path',
+        value: pins.path,
+      });
+    for (const name of pins.names('maps')) pins.remove('maps', name);
+    return undefined;
+  }
+  const maps = new Map<string, BpfMap>();
+  for (const name of pins.names('maps')) {
+    if (name.endsWith('-new')) pins.remove('maps', name);
+    else maps.set(name, BpfMap.openPinned(pins.at('maps', name), name));
+  }
+  return maps;
+};
+
+const readLayout = (pins: Pins, map: BpfMap): Layout => {
+  const details = { field: '--pin-path', value: pins.path };
+  const value = map.shape.valueBytes >= 8 ? map.lookup(u32(0)) : undefined;
+  if (value?.readUInt32LE(layoutStruct.magic) !== layoutMagic)
+    throw new PortcullisError('LayoutForeign', `${pins.path} holds maps that are not Portcullis's`, details);
+  const version = value.readUInt32LE(layoutStruct.version);
+  if (version !== layoutVersion || map.shape.valueBytes !== layoutStruct.bytes) {
+    throw new PortcullisError(
+      'LayoutMismatch',
+      `${pins.path} holds tables of layout ${version}, this version knows layout ${layoutVersion}`,
+      details,
+    );
+  }
+  return {
+    secret: [value.readBigUInt64LE(layoutStruct.secret), value.readBigUInt64LE(layoutStruct.secret + 8)],
+    slots: value.readUInt32LE(layoutStruct.slots),
+    ticksPerSecond: value.readUInt32LE(layoutStruct.ticksPerSecond),
+  };
+};
+
+/** Lets libbpf create the maps, which knows their BTF; the program loaded for it is the smallest there is and is let go. */
+const createMaps = async (
+  object: BpfObject,
+  wanted: Record<string, Shape>,
+  kept: ReadonlyMap<string, BpfMap>,
+): Promise<Map<string, BpfMap>> => {
+  applyShapes(object, wanted);
+  for (const [name, map] of kept) object.reuse(name, map);
+  const config = Buffer.alloc(configStruct.bytes);
+  config.writeUInt32LE(1, configStruct.threshold);
+  object.setReadOnlyData(config);
+  try {
+    await object.load(GUARD);
+  } catch (error) {
+    throw loadError(error);
+  }
+  const maps = new Map(kept);
+  for (const name of object.mapNames) if (!SCRATCH.has(name) && !maps.has(name)) maps.set(name, object.takeMap(name));
+  return maps;
+};
+
+const copyMap = (from: BpfMap, to: BpfMap, flags: number = updateFlag.any): void => {
+  for (const { key, value } of walk(from)) {
+    try {
+      to.update(key, value, flags);
+    } catch (error) {
+      // A smaller table keeps what fits; TableFull tells.
+      if (error instanceof BpfError && ['E2BIG', 'ENOSPC', 'ENOENT', 'EINVAL', 'EEXIST'].includes(error.code)) continue;
+      throw error;
+    }
+  }
+};
+
+const LPM_TRIE = 11;
+export function* walk(map: BpfMap): Generator<{ key: Buffer; value: Buffer }> {
+  if (map.shape.type !== LPM_TRIE) {
+    yield* map.entries();
+    return;
+  }
+  for (const key of map.keys()) {
+    const value = map.lookup(key);
+    if (value) yield { key, value };
+  }
+}
+
+export const loadError = (error: unknown): unknown => {
+  if (!(error instanceof BpfError)) return error;
+  const remedies: Record<string, string> = {
+    EPERM: 'Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; a container also needs a seccomp profile that allows bpf().',
+    ENOMEM: 'Give the agent more memory, or make its tables smaller.',
+    ESRCH: 'The kernel has no BTF: use one built with CONFIG_DEBUG_INFO_BTF.',
+  };
+  return new PortcullisError('BpfLoadFailed', error.message, { cause: error, ...(remedies[error.code] && { remedy: remedies[error.code] }) });
+};
