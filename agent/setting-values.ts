@@ -1,6 +1,7 @@
 import { addressBits, formatAddress, formatPrefix, masked, parseAddress, parsePrefixOrAddress } from '../api/cidr.ts';
 import { parseDuration } from '../api/duration.ts';
 import { isLabelKey, isLabelValue } from '../api/label-selector.ts';
+import { grouped } from './commands/format-text.ts';
 
 /** The form of a value on the command line or in the environment. */
 export interface ValueForm<T> {
@@ -41,11 +42,6 @@ export function oneOf<const V extends string>(values: readonly V[]): ValueForm<V
     read: (text) => values.find((value) => value === text),
     suggest: (text) => values.find((value) => value === text.trim().toLowerCase()),
   };
-}
-
-/** A number with thousands separated, for people. */
-export function grouped(value: number): string {
-  return value.toLocaleString('en-US');
 }
 
 function readInteger(text: string): number | undefined {

@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { createLog, logFinding } from './log.ts';
+import { createLog, logFinding, logTelemetry } from './log.ts';
 
 function written(act: (log: ReturnType<typeof createLog>) => void): Record<string, unknown>[] {
   const path = join(tmpdir(), `portcullis-log-${process.pid}-${Math.random()}.jsonl`);
@@ -54,6 +54,24 @@ test('a finding is logged at its severity with its parts as fields', () => {
     { level: 'warn', event: 'finding', code: 'GenericFallback', remedy: 'Lower the MTU.', interface: 'eth0' },
     { level: 'error', event: 'finding', code: 'NotRoot' },
   ]);
+});
+
+test('a scan is one record with its parts as fields', () => {
+  const [line] = written(({ logger }) =>
+    logTelemetry(logger, {
+      event: 'scan-ended',
+      policy: 'web',
+      blocked: '192.0.2.200',
+      state: 'blocked',
+      proven: true,
+      probes: 15,
+      packetsDropped: 985,
+      since: '2030-01-01T12:00:00.000Z',
+      ended: '2030-01-01T12:10:00.000Z',
+      cause: 'expired',
+    }),
+  );
+  expect(line).toMatchObject({ event: 'scan-ended', packetsDropped: 985, msg: 'block of a scanner ended' });
 });
 
 test('what is buffered when the process exits is written, none lost', () => {

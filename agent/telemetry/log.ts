@@ -1,5 +1,7 @@
 import pino, { type Logger } from 'pino';
 import type { Finding } from '../finding.ts';
+import type { ConnectionLogLine } from './connections.ts';
+import type { ScanLogLine } from './scans.ts';
 
 export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
 
@@ -54,4 +56,17 @@ export function logFinding(logger: Logger, finding: Finding): void {
   if (severity === 'error') logger.error(fields, message);
   else if (severity === 'warning') logger.warn(fields, message);
   else logger.info(fields, message);
+}
+
+const messages: Readonly<Record<(ScanLogLine | ConnectionLogLine)['event'], string>> = {
+  scan: 'scan detected',
+  'scan-ended': 'block of a scanner ended',
+  'scans-summarized': 'more scans than are logged one by one',
+  connection: 'new connection',
+  'connections-summarized': 'more new connections than are logged one by one',
+};
+
+/** Logs what ScanRecorder and ConnectionLog give. */
+export function logTelemetry(logger: Logger, line: ScanLogLine | ConnectionLogLine): void {
+  logger.info(line, messages[line.event]);
 }
