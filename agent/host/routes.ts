@@ -1,4 +1,5 @@
 import type { Dump, NetlinkSocket } from '../libbpf/netlink.ts';
+import { isDefaultRoute } from './default-route.ts';
 import { parseRoute, RouteMessage, routeDumpRequest } from './rtnetlink.ts';
 import type { HostRoute } from './snapshot.ts';
 
@@ -18,8 +19,6 @@ export async function readRoutes(socket: NetlinkSocket, signal?: AbortSignal): P
   }
   return { rows, interrupted };
 }
-
-export const isDefaultRoute = ({ destination }: HostRoute): boolean => destination.endsWith('/0');
 
 /** A parser that remembers which next hops it has told. */
 function firstOfEachHop(): typeof parseRoute {
