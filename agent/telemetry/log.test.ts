@@ -5,13 +5,13 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { createLog, logFinding, logTelemetry } from './log.ts';
 
-function written(act: (log: ReturnType<typeof createLog>) => void): Record<string, unknown>[] {
+async function written(act: (log: ReturnType<typeof createLog>) => void): Promise<Record<string, unknown>[]> {
   const path = join(tmpdir(), `portcullis-log-${process.pid}-${Math.random()}.jsonl`);
   const fd = openSync(path, 'w');
   try {
     const log = createLog({ level: 'info', fd });
     act(log);
-    log.flush();
+    await log.flush();
     return readFileSync(path, 'utf8')
       .trimEnd()
       .split('\n')
@@ -22,8 +22,8 @@ function written(act: (log: ReturnType<typeof createLog>) => void): Record<strin
   }
 }
 
-test('writes JSON lines with time, level in words and component, and leaves out what is below the level', () => {
-  const lines = written(({ logger }) => {
+test('writes JSON lines with time, level in words and component, and leaves out what is below the level', async () => {
+  const lines = await written(({ logger }) => {
     logger.debug('not wanted');
     logger.info({ event: 'scan', ports: [22, 80] }, 'scan detected');
   });
@@ -39,8 +39,8 @@ test('writes JSON lines with time, level in words and component, and leaves out 
   ]);
 });
 
-test('a finding is logged at its severity with its parts as fields', () => {
-  const lines = written(({ logger }) => {
+test('a finding is logged at its severity with its parts as fields', async () => {
+  const lines = await written(({ logger }) => {
     logFinding(logger, {
       code: 'GenericFallback',
       severity: 'warning',
@@ -56,8 +56,8 @@ test('a finding is logged at its severity with its parts as fields', () => {
   ]);
 });
 
-test('a scan is one record with its parts as fields', () => {
-  const [line] = written(({ logger }) =>
+test('a scan is one record with its parts as fields', async () => {
+  const [line] = await written(({ logger }) =>
     logTelemetry(logger, {
       event: 'scan-ended',
       policy: 'web',
@@ -74,16 +74,50 @@ test('a scan is one record with its parts as fields', () => {
   expect(line).toMatchObject({ event: 'scan-ended', packetsDropped: 985, msg: 'block of a scanner ended' });
 });
 
-test('what is buffered when the process exits is written, none lost', () => {
-  const script = `
-    import { createLog } from ${JSON.stringify(new URL('./log.ts', import.meta.url).href)};
-    const { logger } = createLog({ level: 'info' });
-    for (let i = 0; i < 5000; i++) logger.info({ i }, 'line');
+test('after a flush all lines are written, in order, although the process exits at once', () => {
+  const child = run(`
+    for (let i = 0; i < 20_000; i++) log.logger.info({ i }, 'line');
+    await log.flush();
     process.exit(3);
-  `;
-  const child = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  `);
   expect(child.status).toBe(3);
-  const lines = child.stdout.trimEnd().split('\n');
-  expect(lines).toHaveLength(5000);
-  expect(JSON.parse(lines.at(-1)!)).toMatchObject({ i: 4999 });
+  const numbers = child.stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line).i);
+  expect(numbers).toEqual(Array.from({ length: 20_000 }, (_, i) => i));
 });
+
+test('a flush of nothing, and one after another, end', () => {
+  expect(run('await log.flush(); await log.flush(); process.exit(3);').status).toBe(3);
+});
+
+test('a reader that is gone neither stops the program nor holds up its end', () => {
+  const script = `
+    for (let i = 0; i < 1000; i++) { log.logger.info({ i }, 'line'); await new Promise(setImmediate); }
+    await log.flush();
+    process.stderr.write('reached the end');
+  `;
+  const child = spawnSync(
+    'sh',
+    ['-c', '"$0" --input-type=module -e "$1" | true', process.execPath, preamble + script],
+    {
+      encoding: 'utf8',
+      timeout: 20_000,
+    },
+  );
+  expect(child.stderr).toBe('reached the end');
+});
+
+const preamble = `
+  import { createLog } from ${JSON.stringify(new URL('./log.ts', import.meta.url).href)};
+  const log = createLog({ level: 'info' });
+`;
+
+function run(script: string) {
+  return spawnSync(process.execPath, ['--input-type=module', '-e', preamble + script], {
+    encoding: 'utf8',
+    timeout: 20_000,
+    maxBuffer: 1 << 26,
+  });
+}

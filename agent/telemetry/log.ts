@@ -12,17 +12,20 @@ export interface Log {
   readonly logger: Logger;
   /** Lines dropped because nobody read the output. */
   readonly dropped: () => number;
-  /** Writes out what is buffered, waiting for it: for the end of the program and before a crash. */
-  readonly flush: () => void;
+  /** Resolves when all lines given so far are written, in order, or when nobody has read them for two seconds. */
+  readonly flush: () => Promise<void>;
+  /** For a crash, when there is no waiting: a write under way may end after, so that the last lines swap places. */
+  readonly flushSync: () => void;
 }
 
-/**
- * JSON lines to `fd`, by default standard output; writes do not hold up the caller. What is buffered at process.exit() is
- * written then.
- */
+/** Longer would hold up the end of the program for a reader that hangs. */
+const flushTimeoutMs = 2000;
+
+/** JSON lines to `fd`, by default standard output. Writing does not hold up the caller: await `flush` before the end. */
 export function createLog(options: { readonly level: LogLevel; readonly fd?: number }): Log {
   let dropped = 0;
-  const destination = pino.destination({ fd: options.fd ?? 1, sync: false, maxLength: maxBufferedBytes });
+  // minLength 1 writes each line at once as 0 does, but only with it does flush() wait.
+  const destination = pino.destination({ fd: options.fd ?? 1, sync: false, minLength: 1, maxLength: maxBufferedBytes });
   destination.on('drop', () => {
     dropped++;
   });
@@ -39,7 +42,15 @@ export function createLog(options: { readonly level: LogLevel; readonly fd?: num
   return {
     logger,
     dropped: () => dropped,
-    flush: () => {
+    flush: () =>
+      new Promise((resolve) => {
+        const timer = setTimeout(resolve, flushTimeoutMs);
+        destination.flush(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      }),
+    flushSync: () => {
       try {
         destination.flushSync();
       } catch {
