@@ -51,7 +51,7 @@ describe('the generator', () => {
 describe('whatever arrives', () => {
   const outcomes = [11, 12, 13, 14].flatMap((seed) => run(seed, 10_000));
 
-  test('one final reason is counted, and before it at most a list’s would-drop', () => {
+  test("one final reason is counted, and before it at most a list's would-drop", () => {
     for (const { counts, verdict } of outcomes) {
       expect(counts.length).toBeLessThanOrEqual(2);
       expect(verdict).toBe(verdictOf(counts.at(-1)![1]));

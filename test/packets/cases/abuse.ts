@@ -29,7 +29,7 @@ const FAMILIES = Object.entries({ IPv4: STRANGER4, IPv6: STRANGER6 });
 
 const confusedParsers: Case[] = [
   {
-    name: 'an IPv6 frame whose bytes read as an IPv4 SYN is nobody’s probe',
+    name: "an IPv6 frame whose bytes read as an IPv4 SYN is nobody's probe",
     config: FIRST_VOTE_BLOCKS,
     // Byte 23 of the frame, IPv4's protocol, is the second byte of the source 2606::/16; byte 47 is where IPv4 has TCP flags.
     steps: each(

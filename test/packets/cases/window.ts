@@ -13,6 +13,7 @@ import {
   START,
   STRANGER4,
   STRANGER6,
+  scanIsBlocked,
   syn,
   unblocked,
 } from './case.ts';
@@ -82,6 +83,14 @@ const repeats: Case[] = [
       ports(50, 1000).map((sourcePort) => from(STRANGER4, tcp({ flags: 'S', sourcePort }))),
       NEW,
     ),
+  },
+  {
+    name: 'a scan from a fixed source port that firewalls trust is detected like any other',
+    steps: [20, 53, 80].flatMap((sourcePort, index) => {
+      const source = `198.51.100.${index + 1}`;
+      const scan = ports(3).map((destinationPort) => from(source, tcp({ flags: 'S', sourcePort, destinationPort })));
+      return scanIsBlocked(scan, 'PASS_NEW_CONNECTION');
+    }),
   },
   {
     name: 'port 0 and port 65535 are targets like any other',
