@@ -44,7 +44,8 @@ describe('addresses agree with ipaddr.js', () => {
         fc.pre(!isMapped(fields));
         const oracle = new ipaddr.IPv6(fields);
         const canonical = oracle.toRFC5952String();
-        for (const text of [canonical, oracle.toNormalizedString(), oracle.toFixedLengthString().toUpperCase()]) {
+        const long = fields.map((field) => field.toString(16).padStart(4, '0')).join(':');
+        for (const text of [canonical, oracle.toNormalizedString(), long.toUpperCase()]) {
           const address = parseAddress(text);
           expect(address).toEqual({ family: 6, value: numberOf(oracle.toByteArray()) });
           expect(formatAddress(address!)).toBe(canonical);

@@ -46,6 +46,7 @@ function validator(kind: KindName): ValidateFunction {
       verbose: true,
       // The schemas are held to the stricter rules of Kubernetes already, and carry its own keywords.
       strict: false,
+      strictNumbers: true,
       formats: { int32: true, 'date-time': (text: string) => parseTime(text) !== undefined },
     });
     validate = ajv.compile(closed(specSchema(kind)));

@@ -24,9 +24,13 @@ export function identify(value: unknown): string | undefined {
   return typeof name === 'string' && name !== '' ? `${value.kind}/${name}` : value.kind;
 }
 
+function isListKind(kind: string): boolean {
+  return kind === 'List' || KINDS.some((known) => kind === `${known}List`);
+}
+
 function kindProblem(kind: string): Problem {
   const given = describeValue(kind);
-  if (kind.endsWith('List')) {
+  if (isListKind(kind)) {
     const remedy = 'Write each object as a document of its own, with a line --- between them.';
     return problem('UnknownKind', ['kind'], `${given} holds other objects and is not read`, remedy);
   }
@@ -55,7 +59,7 @@ function checkKind(value: Readonly<Record<string, unknown>>): { kind?: KindName;
   const known = KINDS.find((name) => name === kind);
   if (value.apiVersion === API_VERSION) return known ? { kind: known, problems } : { problems: [kindProblem(kind)] };
   const given = describeValue(`${value.apiVersion}/${kind}`);
-  if (kind.endsWith('List')) return { problems: [kindProblem(kind)] };
+  if (isListKind(kind)) return { problems: [kindProblem(kind)] };
   const remedy = known ? `Use apiVersion ${API_VERSION}.` : undefined;
   return { problems: [problem('UnknownKind', ['apiVersion'], `${given} is not known to this version`, remedy)] };
 }
