@@ -39,6 +39,13 @@ struct {
 	__type(value, struct owner);
 } owners SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct interface_state);
+} interfaces SEC(".maps");
+
 static __always_inline int pass(enum reason reason)
 {
 	count(cfg.policy, reason);

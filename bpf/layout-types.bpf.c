@@ -11,6 +11,7 @@
 struct config config;
 struct layout layout;
 struct owner owner;
+struct interface_state interface_state;
 struct control control;
 struct prefix4 prefix4;
 struct prefix6 prefix6;

@@ -134,6 +134,13 @@ struct owner {
 	char name[256];
 };
 
+/* `interfaces`: by ifindex, what the agent attached there, so that tools can tell without it. */
+struct interface_state {
+	owner_id policy;
+	__u32 verified_instructions;
+	char name[16];
+};
+
 /*
  * `concern`: what may know a source, asked before any table. A cell is 4 bits,
  * 16 to a u64. It may say yes wrongly, never no: bits are set after the entry

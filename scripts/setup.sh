@@ -19,7 +19,7 @@ fail() {
 }
 
 want() { # want PACKAGE REASON
-  case " $packages " in *" $1 "*) return ;; esac
+  case " $packages " in *" $1 "*) return 0 ;; esac
   say "missing: $2 -> package $1"
   packages="$packages $1"
 }
@@ -46,7 +46,7 @@ libbpf_is_there() {
 }
 
 want_clang() {
-  clang_is_there && return
+  clang_is_there && return 0
   # Which clang the distribution has can only be told once apt's lists are fresh: see install_packages.
   want CLANG "clang $min_clang or newer, with llvm-strip"
 }
@@ -67,6 +67,7 @@ group_demo() {
   need_command ip iproute2
   need_command nsenter util-linux
   need_command ethtool ethtool
+  need_command sysctl procps
 }
 
 group_test() {
@@ -114,11 +115,25 @@ install_packages() {
 install_node_modules() {
   if [ -x node_modules/.bin/node ] && ! [ package-lock.json -nt node_modules/.package-lock.json ]; then return; fi
   say 'npm ci'
+  bootstrap_node
   npm ci --no-audit --no-fund --loglevel=error
   # The Node.js that the package `node` brings comes by its install script, which an administrator's npm may refuse to run.
   node_modules/.bin/node --version >/dev/null 2>&1 ||
     fail 'node_modules/.bin/node does not run: allow the install script of the npm package "node" (npm config get ignore-scripts)'
   touch node_modules/.package-lock.json
+}
+
+# npm leaves out, without a word, optional packages that do not fit the Node.js it runs under, native parts of the tools
+# among them. So under a Node.js that is too old for those, npm is given the project's own.
+bootstrap_node() {
+  [ "$(node -p 'parseInt(process.versions.node)')" -lt 20 ] || return 0
+  version=$(node -p 'require("./package.json").devDependencies.node')
+  folder=$PWD/build/bootstrap-node
+  say "Node.js $version for npm, since the machine's is $(node --version)"
+  npm install --no-save --no-audit --no-fund --loglevel=error --prefix "$folder" "node@$version"
+  npm_script=$(readlink -f "$(command -v npm)")
+  # Debian keeps npm's own dependencies where only Debian's Node.js looks without being told.
+  npm() { PATH="$folder/node_modules/.bin:$PATH" NODE_PATH=/usr/share/nodejs node "$npm_script" "$@"; }
 }
 
 [ $# -gt 0 ] || set -- build

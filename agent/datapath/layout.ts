@@ -221,6 +221,13 @@ export const firstStruct = {
   target: 16,
 } as const;
 
+export const interfaceStateStruct = {
+  bytes: 24,
+  policy: 0,
+  verifiedInstructions: 4,
+  name: 8,
+} as const;
+
 export const layoutStruct = {
   bytes: 48,
   magic: 0,

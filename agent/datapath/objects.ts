@@ -3,11 +3,7 @@ import { join } from 'node:path';
 import { PortcullisError } from '../../api/errors.ts';
 
 /** Beside the bundle when installed, in build/ in a checkout. */
-const places = [
-  import.meta.dirname,
-  join(import.meta.dirname, '../../build'),
-  join(import.meta.dirname, '../build'),
-];
+const places = [import.meta.dirname, join(import.meta.dirname, '../../build'), join(import.meta.dirname, '../build')];
 
 const images = new Map<string, Buffer>();
 

@@ -85,34 +85,23 @@ export const GUARD = 'guard';
  * them, so that tracking and blocks of a policy hold wherever it does.
  */
 export class NodeTables {
-  readonly layout: Layout;
   /** True when this is a first start: nothing was pinned. */
   readonly fresh: boolean;
-  /** Names of tables that a setting made anew with their entries lost: tracking, when its shape changed. */
-  readonly reshaped: readonly string[];
   readonly #maps: Map<string, BpfMap>;
-  /** Old maps of resized tables, until the programs that write to them are gone. */
-  #replaced: Map<string, BpfMap>;
   readonly #pins: Pins;
+  #layout: Layout;
+  /** Old maps of resized tables, until the programs that write to them are gone. */
+  #replaced = new Map<string, BpfMap>();
 
-  private constructor(
-    pins: Pins,
-    maps: Map<string, BpfMap>,
-    replaced: Map<string, BpfMap>,
-    layout: Layout,
-    fresh: boolean,
-  ) {
+  private constructor(pins: Pins, maps: Map<string, BpfMap>, layout: Layout, fresh: boolean) {
     this.#pins = pins;
     this.#maps = maps;
-    this.#replaced = replaced;
-    this.layout = layout;
+    this.#layout = layout;
     this.fresh = fresh;
-    this.reshaped = [...replaced.keys()].filter((name) => name === 'domains' || name === 'probes');
   }
 
   /**
-   * Opens what is pinned and makes what is missing or of another size. The pins change only in commit(), when the
-   * programs use the new tables.
+   * Opens what is pinned, or makes and pins all of it on a first start.
    * @throws PortcullisError LayoutMismatch, LayoutForeign, BpfLoadFailed
    */
   static async open(
@@ -121,44 +110,60 @@ export class NodeTables {
     need: { slots: number; frags: boolean; ticksPerSecond: () => Promise<number> },
   ): Promise<NodeTables> {
     const pinned = openPinned(pins);
-    const layout = pinned && readLayout(pins, pinned.get('layout')!);
-    const slots = Math.max(layout?.slots ?? 0, need.slots);
-    const wanted = shapes(sizes, slots);
-    const kept = new Map<string, BpfMap>();
-    const replaced = new Map<string, BpfMap>();
-    for (const [name, map] of pinned ?? []) {
-      const shape = wanted[name];
-      const fits =
-        !shape ||
-        (map.shape.maxEntries === shape.maxEntries && map.shape.valueBytes === (shape.valueBytes ?? map.shape.valueBytes));
-      (fits ? kept : replaced).set(name, map);
+    if (pinned) {
+      const tables = new NodeTables(pins, pinned, readLayout(pins, pinned.get('layout')!), false);
+      await tables.resize(sizes, need.slots, need.frags);
+      return tables;
     }
-    // Both stages of tracking share their locks: one cannot change shape alone.
-    for (const [one, other] of [['domains', 'probes'], ['probes', 'domains'], ['rings', 'ring_heads']] as const) {
-      const map = kept.get(other);
-      if (replaced.has(one) && map) {
-        replaced.set(other, map);
-        kept.delete(other);
-      }
-    }
-    const maps =
-      pinned && replaced.size === 0 ? kept : await withGuardObject(need.frags, (object) => createMaps(object, wanted, kept));
-    const known: Layout = {
-      secret: layout?.secret ?? [randomBytes(8).readBigUInt64LE(), randomBytes(8).readBigUInt64LE()],
-      ticksPerSecond: layout?.ticksPerSecond ?? (await need.ticksPerSecond()),
-      slots,
+    const layout: Layout = {
+      secret: [randomBytes(8).readBigUInt64LE(), randomBytes(8).readBigUInt64LE()],
+      ticksPerSecond: await need.ticksPerSecond(),
+      slots: need.slots,
     };
-    const tables = new NodeTables(pins, maps, replaced, known, pinned === undefined);
-    if (pinned === undefined) {
-      for (const [name, map] of maps) if (name !== 'layout') map.pin(pins.at('maps', name));
-      tables.#writeLayout(sizes);
-      // Last: a folder without it is the rest of a start that did not come this far.
-      tables.map('layout').pin(pins.at('maps', 'layout'));
-    } else {
-      tables.#copyEntries();
-      if (replaced.size > 0) tables.#writeLayout(sizes);
-    }
+    const wanted = shapes(sizes, need.slots);
+    const maps = await withGuardObject(need.frags, (object) => createMaps(object, wanted, new Map()));
+    const tables = new NodeTables(pins, maps, layout, true);
+    for (const [name, map] of maps) if (name !== 'layout') map.pin(pins.at('maps', name));
+    tables.#writeLayout(sizes);
+    // Last: a folder without it is the rest of a start that did not come this far.
+    tables.map('layout').pin(pins.at('maps', 'layout'));
     return tables;
+  }
+
+  /**
+   * Makes tables anew whose size or shape is another now, and copies what they held; more slots than asked for stay.
+   * The pins change only in commit(), when the programs use the new tables. Returns the names of the new ones.
+   */
+  async resize(sizes: TableSizes, wantedSlots: number, frags: boolean): Promise<string[]> {
+    const slots = Math.max(this.#layout.slots, wantedSlots);
+    const wanted = shapes(sizes, slots);
+    const replaced = new Map<string, BpfMap>();
+    for (const [name, map] of this.#maps) {
+      const shape = wanted[name];
+      if (!shape) continue;
+      const { maxEntries, valueBytes } = map.shape;
+      if (maxEntries !== shape.maxEntries || valueBytes !== (shape.valueBytes ?? valueBytes)) replaced.set(name, map);
+    }
+    if (replaced.size === 0) return [];
+    // The two stages of tracking belong together, and so do the rings and their heads.
+    for (const pair of [
+      ['domains', 'probes'],
+      ['rings', 'ring_heads'],
+    ] as const)
+      if (pair.some((name) => replaced.has(name))) for (const name of pair) replaced.set(name, this.map(name));
+    this.commit();
+    const kept = new Map([...this.#maps].filter(([name]) => !replaced.has(name)));
+    const maps = await withGuardObject(frags, (object) => createMaps(object, wanted, kept));
+    for (const name of replaced.keys()) this.#maps.set(name, maps.get(name)!);
+    this.#replaced = replaced;
+    for (const name of COPIED) {
+      const from = replaced.get(name);
+      if (from) copyMap(from, this.map(name));
+    }
+    if (replaced.has('rings')) this.#refillRings();
+    this.#layout = { ...this.#layout, slots };
+    this.#writeLayout(sizes);
+    return [...replaced.keys()];
   }
 
   /** Opens what is pinned without changing anything, for commands. Undefined when nothing is pinned. */
@@ -166,7 +171,11 @@ export class NodeTables {
     const pinned = openPinned(pins);
     if (!pinned) return undefined;
     const layout = readLayout(pins, pinned.get('layout')!);
-    return new NodeTables(pins, pinned, new Map(), layout, false);
+    return new NodeTables(pins, pinned, layout, false);
+  }
+
+  get layout(): Layout {
+    return this.#layout;
   }
 
   map(name: string): BpfMap {
@@ -204,14 +213,6 @@ export class NodeTables {
 
   close(): void {
     for (const map of [...this.#maps.values(), ...this.#replaced.values()]) map.close();
-  }
-
-  #copyEntries(): void {
-    for (const name of COPIED) {
-      const from = this.#replaced.get(name);
-      if (from) copyMap(from, this.map(name));
-    }
-    if (this.#replaced.has('rings')) this.#refillRings();
   }
 
   /** Order of eviction out of the blocks themselves. */
@@ -340,9 +341,13 @@ export function* walk(map: BpfMap): Generator<{ key: Buffer; value: Buffer }> {
 export const loadError = (error: unknown): unknown => {
   if (!(error instanceof BpfError)) return error;
   const remedies: Record<string, string> = {
-    EPERM: 'Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; a container also needs a seccomp profile that allows bpf().',
+    EPERM:
+      'Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; a container also needs a seccomp profile that allows bpf().',
     ENOMEM: 'Give the agent more memory, or make its tables smaller.',
     ESRCH: 'The kernel has no BTF: use one built with CONFIG_DEBUG_INFO_BTF.',
   };
-  return new PortcullisError('BpfLoadFailed', error.message, { cause: error, ...(remedies[error.code] && { remedy: remedies[error.code] }) });
+  return new PortcullisError('BpfLoadFailed', error.message, {
+    cause: error,
+    ...(remedies[error.code] && { remedy: remedies[error.code] }),
+  });
 };

@@ -1,9 +1,23 @@
 import { mkdirSync } from 'node:fs';
-import type { Address, Prefix } from '../../api/cidr.ts';
-import { decodeBlock, decodeBlockKey, encodeAddress, encodeBlockKey, encodeManual, encodeTrieKey } from '../../agent/datapath/codec.ts';
+import {
+  decodeBlock,
+  decodeBlockKey,
+  encodeAddress,
+  encodeBlockKey,
+  encodeManual,
+  encodeTrieKey,
+} from '../../agent/datapath/codec.ts';
 import { ConcernFilter } from '../../agent/datapath/concern.ts';
 import { encodeConfig, loadInstance } from '../../agent/datapath/instance.ts';
-import { blockEventStruct, blockKeyStruct, concern, configStruct, listFlag, reason as reasonNumbers, sourceClass } from '../../agent/datapath/layout.ts';
+import {
+  blockEventStruct,
+  blockKeyStruct,
+  concern,
+  configStruct,
+  listFlag,
+  reason as reasonNumbers,
+  sourceClass,
+} from '../../agent/datapath/layout.ts';
 import { type DatapathOptions, defaultSizes, type TableSizes } from '../../agent/datapath/options.ts';
 import { Pins } from '../../agent/datapath/pins.ts';
 import { NodeTables, walk } from '../../agent/datapath/tables.ts';
@@ -11,6 +25,7 @@ import { BpfMap, mapFlag, mapType, u32 } from '../../agent/libbpf/map.ts';
 import type { BpfProgram } from '../../agent/libbpf/program.ts';
 import { RingBuffer } from '../../agent/libbpf/ring-buffer.ts';
 import { TestRun } from '../../agent/libbpf/test-run.ts';
+import type { Address, Prefix } from '../../api/cidr.ts';
 import type { ModelConfig } from '../model/model.ts';
 import type { Reason } from '../model/reasons.ts';
 import type { TableChange } from '../model/tables.ts';
@@ -19,7 +34,14 @@ import { toPrefix } from '../support/address.ts';
 const REASONS = Object.keys(reasonNumbers).filter((name) => name !== 'REASON_COUNT') as Reason[];
 const REASON_COUNT = reasonNumbers.REASON_COUNT;
 /** Small, so that hundreds of cases can start from empty tables. */
-export const testSizes: TableSizes = { ...defaultSizes, domains: 64, maxBlocks: 4096, concernCells: 65_536, maxOwners: 64, ringBufferBytes: 1 << 20 };
+export const testSizes: TableSizes = {
+  ...defaultSizes,
+  domains: 64,
+  maxBlocks: 4096,
+  concernCells: 65_536,
+  maxOwners: 64,
+  ringBufferBytes: 1 << 20,
+};
 
 export const XDP_DROP = 1;
 export const XDP_PASS = 2;
@@ -34,7 +56,13 @@ export class KernelNode implements AsyncDisposable {
   readonly tables: NodeTables;
   readonly options: DatapathOptions;
   readonly #pins: Pins;
-  readonly #clock = BpfMap.create('test_clock', { type: mapType.array, keyBytes: 4, valueBytes: 8, maxEntries: 1, flags: 0 });
+  readonly #clock = BpfMap.create('test_clock', {
+    type: mapType.array,
+    keyBytes: 4,
+    valueBytes: 8,
+    maxEntries: 1,
+    flags: 0,
+  });
   readonly #concern: ConcernFilter;
   readonly #programs = new Map<string, { program: BpfProgram; run: TestRun }>();
   readonly #inner = new Map<string, BpfMap>();
@@ -45,7 +73,12 @@ export class KernelNode implements AsyncDisposable {
     this.#pins = pins;
     this.tables = tables;
     this.options = options;
-    this.#concern = new ConcernFilter(tables.map('concern'), tables.map('control'), options.sizes.concernCells, tables.layout.secret[0]);
+    this.#concern = new ConcernFilter(
+      tables.map('concern'),
+      tables.map('control'),
+      options.sizes.concernCells,
+      tables.layout.secret[0],
+    );
     this.#ring = new RingBuffer(tables.map('events'));
   }
 
@@ -54,7 +87,14 @@ export class KernelNode implements AsyncDisposable {
     const pins = new Pins(pinPath);
     pins.create();
     const tables = await NodeTables.open(pins, sizes, { slots, frags: true, ticksPerSecond: async () => 100 });
-    return new KernelNode(pins, tables, { pinPath, xdpMode: 'auto', maxExtensionHeaders: 8, connectionEventsPerSecond: 1_000_000, blockEventsPerSecond: 1_000_000, sizes });
+    return new KernelNode(pins, tables, {
+      pinPath,
+      xdpMode: 'auto',
+      maxExtensionHeaders: 8,
+      connectionEventsPerSecond: 1_000_000,
+      blockEventsPerSecond: 1_000_000,
+      sizes,
+    });
   }
 
   /** Empties every table but the counters. */
@@ -98,21 +138,49 @@ export class KernelNode implements AsyncDisposable {
     const key = encodeTrieKey(prefix);
     if (change.table === 'classes') {
       const value = Buffer.alloc(8);
-      value.writeUInt32LE((change.value?.neverBlock ? sourceClass.CLASS_NEVER_BLOCK : 0) | (change.value?.onLink ? sourceClass.CLASS_ON_LINK : 0));
+      value.writeUInt32LE(
+        (change.value?.neverBlock ? sourceClass.CLASS_NEVER_BLOCK : 0) |
+          (change.value?.onLink ? sourceClass.CLASS_ON_LINK : 0),
+      );
       this.#write(this.tables.map(`class${prefix.family}`), key, change.value && value, prefix, concern.CONCERN_CLASS);
     } else if (change.table === 'manual') {
-      const value = change.value && encodeManual({ until: BigInt(change.value.until), ownUntil: BigInt(change.value.until), since: 0n, dropped: 0, reason: 'test' });
+      const value =
+        change.value &&
+        encodeManual({
+          until: BigInt(change.value.until),
+          ownUntil: BigInt(change.value.until),
+          since: 0n,
+          dropped: 0,
+          reason: 'test',
+        });
       this.#write(this.tables.map(`manual${prefix.family}`), key, value, prefix, concern.CONCERN_LIST);
       this.#concern.manualEntries = this.tables.map('manual4').keys().length + this.tables.map('manual6').keys().length;
     } else if (change.table === 'lists') {
       const value = Buffer.alloc(8);
       value.writeUInt32LE(change.value?.owner ?? 0, 0);
-      value.writeUInt32LE((change.value?.enforce ? listFlag.LIST_ENFORCE : 0) | (change.value?.allTraffic ? listFlag.LIST_ALL_TRAFFIC : 0) | (change.value?.spared ? listFlag.LIST_SPARED : 0), 4);
-      this.#write(await this.#set(`lists${prefix.family}`, change.slot), key, change.value && value, prefix, concern.CONCERN_LIST);
+      value.writeUInt32LE(
+        (change.value?.enforce ? listFlag.LIST_ENFORCE : 0) |
+          (change.value?.allTraffic ? listFlag.LIST_ALL_TRAFFIC : 0) |
+          (change.value?.spared ? listFlag.LIST_SPARED : 0),
+        4,
+      );
+      this.#write(
+        await this.#set(`lists${prefix.family}`, change.slot),
+        key,
+        change.value && value,
+        prefix,
+        concern.CONCERN_LIST,
+      );
     } else {
       const value = Buffer.alloc(8);
       value.writeBigUInt64LE(BigInt(change.value?.until ?? 0));
-      this.#write(await this.#set(`allows${prefix.family}`, change.slot), key, change.value && value, prefix, concern.CONCERN_ALLOW);
+      this.#write(
+        await this.#set(`allows${prefix.family}`, change.slot),
+        key,
+        change.value && value,
+        prefix,
+        concern.CONCERN_ALLOW,
+      );
     }
   }
 
@@ -127,7 +195,13 @@ export class KernelNode implements AsyncDisposable {
     const name = `${table}/${slot}`;
     const known = this.#inner.get(name);
     if (known) return known;
-    const map = BpfMap.create(table, { type: mapType.lpmTrie, keyBytes: table.endsWith('4') ? 8 : 20, valueBytes: 8, maxEntries: 1024, flags: mapFlag.noPrealloc });
+    const map = BpfMap.create(table, {
+      type: mapType.lpmTrie,
+      keyBytes: table.endsWith('4') ? 8 : 20,
+      valueBytes: 8,
+      maxEntries: 1024,
+      flags: mapFlag.noPrealloc,
+    });
     await this.tables.map(table).setInner(slot, map);
     this.#inner.set(name, map);
     return map;
@@ -137,9 +211,27 @@ export class KernelNode implements AsyncDisposable {
     const { ticksPerSecond } = this.tables.layout;
     const ms = (ticks: number) => (ticks * 1000) / ticksPerSecond;
     const policy = config.detect
-      ? { name: 'test', enforce: config.enforce, distinctTargets: config.threshold, windowMs: ms(config.windowTicks), allDestinations: config.allDestinations, ipv6PrefixLength: config.ipv6PrefixLength, blockDurationMs: ms(config.blockTicks), unprovenDurationMs: ms(config.unprovenTicks), blockAllTraffic: config.blockAllTraffic, logConnections: config.logConnections }
+      ? {
+          name: 'test',
+          enforce: config.enforce,
+          distinctTargets: config.threshold,
+          windowMs: ms(config.windowTicks),
+          allDestinations: config.allDestinations,
+          ipv6PrefixLength: config.ipv6PrefixLength,
+          blockDurationMs: ms(config.blockTicks),
+          unprovenDurationMs: ms(config.unprovenTicks),
+          blockAllTraffic: config.blockAllTraffic,
+          logConnections: config.logConnections,
+        }
       : undefined;
-    const bytes = encodeConfig({ policy, owner: config.policy, setSlot: config.setSlot, testClock: true }, { options: { ...this.options, maxExtensionHeaders: config.maxExtensionHeaders }, tables: this.tables, frags: true });
+    const bytes = encodeConfig(
+      { policy, owner: config.policy, setSlot: config.setSlot, testClock: true },
+      {
+        options: { ...this.options, maxExtensionHeaders: config.maxExtensionHeaders },
+        tables: this.tables,
+        frags: true,
+      },
+    );
     if (config.enforce) bytes.writeUInt32LE(bytes.readUInt32LE(configStruct.flags) | 1, configStruct.flags);
     const name = bytes.toString('hex');
     let known = this.#programs.get(name);
@@ -174,7 +266,10 @@ export class KernelNode implements AsyncDisposable {
   }
 
   blocks(): { key: ReturnType<typeof decodeBlockKey>; block: ReturnType<typeof decodeBlock> }[] {
-    return [...this.tables.map('blocks').entries()].map(({ key, value }) => ({ key: decodeBlockKey(key), block: decodeBlock(value) }));
+    return [...this.tables.map('blocks').entries()].map(({ key, value }) => ({
+      key: decodeBlockKey(key),
+      block: decodeBlock(value),
+    }));
   }
 
   /** Events since the last call: block events as fields, of others only the kind. */
@@ -192,7 +287,8 @@ export class KernelNode implements AsyncDisposable {
         kind,
         until: Number(record.readBigUInt64LE(blockEventStruct.until)),
         ports: Array.from({ length: count }, (_, i) => record.readUInt16LE(blockEventStruct.ports + 2 * i)),
-        source: decodeBlockKey(record.subarray(blockEventStruct.key, blockEventStruct.key + blockKeyStruct.bytes)).source,
+        source: decodeBlockKey(record.subarray(blockEventStruct.key, blockEventStruct.key + blockKeyStruct.bytes))
+          .source,
         probes: record.readUInt32LE(blockEventStruct.probes),
       });
     });

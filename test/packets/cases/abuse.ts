@@ -87,7 +87,7 @@ const laterFragments: Case[] = FAMILIES.map(([family, source]) => ({
   name: `${family}: a later fragment whose payload looks like TCP is never read`,
   config: FIRST_VOTE_BLOCKS,
   steps: each(
-    [1, 2, 185, 8191].flatMap((offset) =>
+    [1, 2, 185, 256, 4096, 8191].flatMap((offset) =>
       [true, false].flatMap((more) =>
         ['S', 'F', ''].map((flags) =>
           family === 'IPv4'
@@ -402,6 +402,22 @@ const lengthLies: Case[] = [
         ...[1, 4, 7].map((payloadLength) => syn(1, STRANGER6, { extensions: [{ kind: 'fragment' }], payloadLength })),
       ],
       pass('PASS_MALFORMED', 1),
+    ),
+  },
+  {
+    name: 'an extension header that reaches beyond the payload is malformed whatever it announces',
+    steps: each(
+      [0, 1].map((more) =>
+        from(STRANGER6, udp(), { extensions: [{ kind: 'destination', lengthField: 2 + more * 9 }] }, { padTo: 200 }),
+      ),
+      pass('PASS_MALFORMED', 1),
+    ),
+  },
+  {
+    name: 'an IP header without payload is whole',
+    steps: each(
+      [STRANGER4, STRANGER6].flatMap((source) => [0, 60].map((padTo) => from(source, raw(17, 0), {}, { padTo }))),
+      pass('PASS_OTHER', 1),
     ),
   },
   {

@@ -184,8 +184,12 @@ const chainLimit: Case[] = [
   },
   {
     name: 'a chain beyond the limit is counted and passed where no policy governs',
-    config: { detect: false, enforce: false, policy: 0 },
-    steps: [{ frame: overLimit(MAX), repeat: 3, expect: pass('WOULD_DROP_EXTENSION_HEADERS', 0) }],
+    config: { detect: false, policy: 0 },
+    instances: [{ enforce: false }, { enforce: true }],
+    steps: [
+      { instance: 1, frame: overLimit(MAX), expect: pass('WOULD_DROP_EXTENSION_HEADERS', 0) },
+      { frame: overLimit(MAX), repeat: 3, expect: pass('WOULD_DROP_EXTENSION_HEADERS', 0) },
+    ],
   },
   {
     name: 'a chain beyond the limit from a never-block source is passed',

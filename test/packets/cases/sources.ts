@@ -83,6 +83,7 @@ const aggregation: Case[] = [
   pair('on-link hosts of one /64 are two sources', 64, ['2001:db8:0:1::7', '2001:db8:0:1::8'], undefined),
   pair('link-local hosts are two sources', 64, ['fe80::7', 'fe80::8'], undefined),
   pair('link-local hosts are two sources at /48 too', 48, ['fe80::7', 'fe80::8'], undefined),
+  pair('link-local reaches to febf::', 64, ['febf:ffff::7', 'febf:ffff::8'], undefined),
   pair('fec0::/10 is not link-local', 64, ['fec0::7', 'fec0::8'], 'fec0::/64'),
   pair('IPv4 neighbours are two sources whatever the IPv6 length', 48, ['198.51.100.6', '198.51.100.7'], undefined),
   pair(

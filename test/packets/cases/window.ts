@@ -188,6 +188,15 @@ const sliding: Case[] = [
     ],
   },
   {
+    name: 'a threshold that is lowered is met by the next new target, not by a repeat',
+    instances: [{ threshold: 4 }, { threshold: 2 }],
+    steps: [
+      ...each([syn(1), syn(2), syn(3)], NEW),
+      { frame: syn(1), instance: 1, expect: NEW },
+      { frame: syn(4), instance: 1, expect: DETECTED },
+    ],
+  },
+  {
     name: 'sources are counted apart',
     steps: [
       ...each(

@@ -1,0 +1,476 @@
+import { existsSync } from 'node:fs';
+import { release } from 'node:os';
+import { type ErrorCode, ErrorTable, PortcullisError } from '../../api/errors.ts';
+import type { Finding } from '../finding.ts';
+import { u32 } from '../libbpf/map.ts';
+import { BpfObject } from '../libbpf/object.ts';
+import type { BpfProgram } from '../libbpf/program.ts';
+import type { DesiredInterface, DesiredState } from '../resolve/desired-state.ts';
+import { flattenClasses } from '../resolve/lists.ts';
+import { Attachments, AttachRefused } from './attachments.ts';
+import { collectBlocks, readScanBlocks } from './blocks.ts';
+import { KernelClock, measureTicksPerSecond } from './clock.ts';
+import { encodeAddress } from './codec.ts';
+import { ConcernFilter } from './concern.ts';
+import { encodeConfig, type InstanceConfig, loadInstance } from './instance.ts';
+import { concern, interfaceStateStruct, sourceClass } from './layout.ts';
+import { ManualBlocks } from './manual.ts';
+import { objectImage } from './objects.ts';
+import type { DatapathOptions } from './options.ts';
+import { Owners } from './owners.ts';
+import { Pins } from './pins.ts';
+import { encodeSet, SetSlots, setDigest } from './sets.ts';
+import { NodeTables, slotsFor } from './tables.ts';
+import { replaceEntries, type TrieEntry, trieEntries, trustedPrefix } from './tries.ts';
+
+/** xdp.frags: programs that take frames of several buffers, as MTU 9000 needs. */
+const FRAGS_SINCE = [5, 18] as const;
+/** The oldest kernel with everything else the program uses. */
+const OLDEST = [5, 15] as const;
+
+const kernelAtLeast = ([major, minor]: readonly [number, number]): boolean => {
+  const [a = 0, b = 0] = release().split('.').map(Number);
+  return a > major || (a === major && b >= minor);
+};
+
+/** A prefilter with this many more cells in use than entries is built afresh: each stale cell costs a look-up. */
+const STALE_CELLS = 1024;
+
+const finding = (code: ErrorCode, message: string, more: Partial<Finding> = {}): Finding => ({
+  code,
+  severity: ErrorTable[code].severity,
+  message,
+  remedy: ErrorTable[code].remedy,
+  ...more,
+});
+
+/** Loads the program that tells the tick. */
+export const loadClockProgram = async (): Promise<BpfProgram> => {
+  using object = BpfObject.open(objectImage('clock'));
+  await object.load('clock');
+  return object.takeProgram('clock');
+};
+
+/** What the kernel must have. @throws PortcullisError NotRoot, KernelTooOld, NoBtf */
+const checkKernel = (): void => {
+  if (process.geteuid?.() !== 0) throw new PortcullisError('NotRoot', 'attaching programs needs root', {});
+  if (!kernelAtLeast(OLDEST))
+    throw new PortcullisError('KernelTooOld', `kernel ${release()} is older than ${OLDEST.join('.')}`, {
+      value: release(),
+    });
+  if (!existsSync('/sys/kernel/btf/vmlinux'))
+    throw new PortcullisError('NoBtf', 'the kernel has no /sys/kernel/btf/vmlinux', {});
+};
+
+export interface ApplyResult {
+  readonly findings: readonly Finding[];
+  /** Owner ids whose objects are gone and whose blocks were lifted. */
+  readonly retired: readonly number[];
+}
+
+/**
+ * The kernel side as one thing to be brought into a desired state. What it attaches and fills is pinned and goes on
+ * without it. One apply() at a time; the others read.
+ */
+export class Datapath {
+  readonly options: DatapathOptions;
+  readonly tables: NodeTables;
+  readonly owners: Owners;
+  readonly clock: KernelClock;
+  readonly concern: ConcernFilter;
+  readonly manual: ManualBlocks;
+  readonly pins: Pins;
+  readonly #frags: boolean;
+  readonly #sets: SetSlots;
+  readonly #attachments: Attachments;
+  readonly #lock: { release(): void };
+  readonly #clockProgram: BpfProgram;
+  /** Loaded programs by their constants, and what each attached interface runs. */
+  readonly #programs = new Map<string, BpfProgram>();
+  readonly #running = new Map<
+    number,
+    {
+      readonly config: string;
+      readonly slot: number;
+      readonly digest: string;
+      readonly name: string;
+      readonly policy: string | undefined;
+    }
+  >();
+  readonly #fallbacks = new Map<number, Finding>();
+  #windowTicks = 1n;
+
+  private constructor(parts: {
+    options: DatapathOptions;
+    pins: Pins;
+    lock: { release(): void };
+    tables: NodeTables;
+    clockProgram: BpfProgram;
+    frags: boolean;
+  }) {
+    this.options = parts.options;
+    this.pins = parts.pins;
+    this.tables = parts.tables;
+    this.#lock = parts.lock;
+    this.#clockProgram = parts.clockProgram;
+    this.#frags = parts.frags;
+    this.clock = new KernelClock(parts.clockProgram, parts.tables.layout.ticksPerSecond);
+    this.owners = new Owners(parts.tables.map('owners'));
+    this.#sets = new SetSlots(parts.tables, parts.pins);
+    this.#attachments = new Attachments(parts.pins);
+    this.manual = new ManualBlocks(parts.tables);
+    this.concern = new ConcernFilter(
+      parts.tables.map('concern'),
+      parts.tables.map('control'),
+      parts.options.sizes.concernCells,
+      parts.tables.layout.secret[0],
+    );
+  }
+
+  /**
+   * Locks the pin path, adopts what is pinned there, or creates it.
+   * @throws PortcullisError NotRoot, KernelTooOld, NoBtf, PinPathNotBpffs, PinPathLocked, LayoutMismatch, LayoutForeign, BpfLoadFailed
+   */
+  static async open(options: DatapathOptions): Promise<Datapath> {
+    checkKernel();
+    const pins = new Pins(options.pinPath);
+    pins.create();
+    const lock = pins.lock();
+    try {
+      const frags = kernelAtLeast(FRAGS_SINCE);
+      const clockProgram = await loadClockProgram();
+      const tables = await NodeTables.open(pins, options.sizes, {
+        slots: slotsFor(1),
+        frags,
+        ticksPerSecond: () => measureTicksPerSecond(clockProgram),
+      });
+      const datapath = new Datapath({ options, pins, lock, tables, clockProgram, frags });
+      datapath.#attachments.adopt();
+      return datapath;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  get adopted(): boolean {
+    return !this.tables.fresh;
+  }
+
+  get attachments(): Attachments {
+    return this.#attachments;
+  }
+
+  /** The longest window of all policies in force. */
+  get windowTicks(): bigint {
+    return this.#windowTicks;
+  }
+
+  setFill(): { lists: number; allow: number } {
+    return this.#sets.fill();
+  }
+
+  interfaceName(ifindex: number): string | undefined {
+    return this.#running.get(ifindex)?.name;
+  }
+
+  policyOf(ifindex: number): string | undefined {
+    return this.#running.get(ifindex)?.policy;
+  }
+
+  /** Brings the kernel into the desired state. Each part that fails becomes a finding; the others hold. */
+  async apply(desired: DesiredState): Promise<ApplyResult> {
+    const findings: Finding[] = [];
+    if (!this.#frags)
+      findings.push(finding('FragsUnavailable', `kernel ${release()} takes no frames of several buffers`));
+
+    const { retired, refused } = this.owners.assign(desired.owners, Date.now());
+    for (const { kind, name } of refused)
+      findings.push(
+        finding('TableFull', `no owner id is left for ${kind} ${name}`, {
+          object: `${kind}/${name}`,
+          field: '--max-owners',
+        }),
+      );
+
+    const most = Math.max(1, ...desired.interfaces.map(({ policy }) => policy?.distinctTargets ?? 1));
+    const reshaped = await this.tables.resize(this.options.sizes, slotsFor(most), this.#frags);
+    // Before any program: a node must never be cut off from what keeps it alive, not for a moment.
+    findings.push(...this.#applyOwnAddresses(desired), ...this.#applyClasses(desired));
+    await this.#applyInterfaces(desired, findings);
+    this.tables.commit();
+    const windows = desired.interfaces.map(({ policy }) => policy?.windowMs ?? 0);
+    this.#windowTicks = BigInt(Math.ceil((Math.max(0, ...windows) * this.clock.ticksPerSecond) / 1000)) || 1n;
+    if (retired.length > 0) collectBlocks(this.tables, this.clock.now(), new Set(retired));
+    if (reshaped.length > 0 || this.#concernIsStale()) this.rebuildConcern();
+    return { findings: [...findings, ...this.#fallbacks.values()], retired };
+  }
+
+  /** Takes out what has expired; the kernel heeds none of it any more. Called every few seconds. */
+  async collect(): Promise<void> {
+    const now = this.clock.now();
+    collectBlocks(this.tables, now);
+    await this.pins.withTables(() => {
+      this.concern.manualEntries = this.manual.collect(now);
+    });
+    if (this.#concernIsStale()) this.rebuildConcern();
+  }
+
+  rebuildConcern(): void {
+    this.concern.rebuild(() => this.#concernEntries());
+  }
+
+  /** Removes everything from the kernel and the bpffs. */
+  async detach(): Promise<void> {
+    for (const { ifindex } of this.#attachments.all) this.#attachments.detach(ifindex);
+    this.close();
+    this.pins.removeAll();
+  }
+
+  /** Lets go of descriptors and the lock. What is attached stays. */
+  close(): void {
+    this.#attachments.close();
+    for (const program of this.#programs.values()) program.close();
+    this.#programs.clear();
+    this.concern.close();
+    this.tables.close();
+    this.#clockProgram.close();
+    this.#lock.release();
+  }
+
+  #applyOwnAddresses(desired: DesiredState): Finding[] {
+    const map = this.tables.map('own');
+    const wanted = new Map(
+      desired.ownAddresses.map((address) => {
+        const { family, value } = trustedPrefix(address);
+        const key = encodeAddress({ family, value });
+        return [key.toString('hex'), key];
+      }),
+    );
+    const standing = new Set([...map.entries()].map(({ key }) => key.toString('hex')));
+    const room = map.shape.maxEntries - standing.size;
+    let added = 0;
+    let refused = 0;
+    for (const [name, key] of wanted) {
+      if (standing.has(name)) continue;
+      if (added++ < room) map.update(key, u32(1));
+      else refused++;
+    }
+    for (const name of standing) if (!wanted.has(name)) map.delete(Buffer.from(name, 'hex'));
+    return refused === 0
+      ? []
+      : [
+          finding(
+            'TableFull',
+            `${refused} of the node's own addresses found no room: what goes to them is not detected`,
+            { field: '--max-own-addresses' },
+          ),
+        ];
+  }
+
+  #applyClasses(desired: DesiredState): Finding[] {
+    const entries: TrieEntry[] = flattenClasses(desired).map(({ cidr, neverBlock, onLink }) => {
+      const value = Buffer.alloc(8);
+      value.writeUInt32LE((neverBlock ? sourceClass.CLASS_NEVER_BLOCK : 0) | (onLink ? sourceClass.CLASS_ON_LINK : 0));
+      return { prefix: trustedPrefix(cidr), value };
+    });
+    // resolve() gives the most important first; flattening sorts, so importance is looked up again.
+    const rank = new Map(desired.neverBlock.map(({ cidr }, i) => [cidr, i]));
+    const order = new Map(flattenClasses(desired).map(({ cidr }, i) => [entries[i]!, rank.get(cidr) ?? rank.size]));
+    const refused: TrieEntry[] = [];
+    for (const family of [4, 6] as const) {
+      const ofFamily = entries
+        .filter(({ prefix }) => prefix.family === family)
+        .sort((a, b) => order.get(a)! - order.get(b)!);
+      refused.push(...replaceEntries(this.tables.map(`class${family}`), ofFamily));
+    }
+    for (const { prefix } of entries) this.concern.add(prefix, concern.CONCERN_CLASS);
+    return refused.length === 0
+      ? []
+      : [
+          finding('TableFull', `${refused.length} prefixes of the never-block set found no room`, {
+            field: '--max-never-block',
+          }),
+        ];
+  }
+
+  async #applyInterfaces(desired: DesiredState, findings: Finding[]): Promise<void> {
+    for (const ifindex of this.#attachments.dropGone()) this.#forget(ifindex);
+    const slots = await this.#applySets(desired, findings);
+    for (const wanted of desired.interfaces) {
+      const owner = wanted.policy ? this.owners.idOf({ kind: 'PortScanPolicy', name: wanted.policy.name }) : 0;
+      const slot = slots.get(wanted.ifindex);
+      if (owner === undefined || slot === undefined) continue;
+      try {
+        await this.#applyInterface(wanted, { policy: wanted.policy, owner, setSlot: slot, testClock: false }, findings);
+      } catch (error) {
+        const text = error instanceof Error ? error.message : String(error);
+        const known = error instanceof PortcullisError;
+        findings.push(
+          finding(known ? error.code : 'AttachFailed', `${wanted.name}: ${text}`, {
+            interfaceName: wanted.name,
+            severity: 'error',
+            ...(known && { remedy: error.remedy }),
+          }),
+        );
+      }
+    }
+    const kept = new Set(desired.interfaces.map(({ ifindex }) => ifindex));
+    for (const { ifindex } of this.#attachments.all) {
+      if (kept.has(ifindex)) continue;
+      this.#attachments.detach(ifindex);
+      this.#forget(ifindex);
+    }
+    await this.#sets.keepOnly(new Set([...this.#running.values()].map(({ slot }) => slot)));
+    const used = new Set([...this.#running.values()].map(({ config }) => config));
+    for (const [config, program] of this.#programs) {
+      if (used.has(config)) continue;
+      program.close();
+      this.#programs.delete(config);
+    }
+  }
+
+  /** Fills a slot for each group of interfaces with equal lists and allows. Returns the slot of each interface. */
+  async #applySets(desired: DesiredState, findings: Finding[]): Promise<Map<number, number>> {
+    const slots = new Map<number, number>();
+    const groups = new Map<string, DesiredInterface[]>();
+    for (const wanted of desired.interfaces) {
+      const digest = setDigest(wanted);
+      groups.set(digest, [...(groups.get(digest) ?? []), wanted]);
+    }
+    for (const [digest, group] of groups) {
+      let slot = this.#sets.slotOf(digest);
+      if (slot === undefined) {
+        const contents = encodeSet(
+          group[0]!,
+          (name) => this.owners.idOf({ kind: 'IpBlocklist', name }),
+          this.clock,
+          this.options.sizes,
+        );
+        slot = this.#slotToRefill(group) ?? this.#sets.free();
+        if (slot === undefined) {
+          findings.push(
+            finding('TableFull', `no slot is left for the lists of ${group.map(({ name }) => name).join(', ')}`, {
+              remedy: 'Let more interfaces have the same lists and allow entries.',
+            }),
+          );
+          continue;
+        }
+        await this.#sets.put(slot, contents, (prefix, bits) => this.concern.add(prefix, bits));
+        const { lists, allow } = contents.refused;
+        if (lists > 0)
+          findings.push(
+            finding('TableFull', `${lists} entries of blocklists found no room`, { field: '--max-list-entries' }),
+          );
+        if (allow > 0)
+          findings.push(finding('TableFull', `${allow} allow entries found no room`, { field: '--max-allow-entries' }));
+      }
+      for (const { ifindex } of group) slots.set(ifindex, slot);
+    }
+    return slots;
+  }
+
+  /** A slot that only this group's interfaces read can be refilled under them, without new programs. */
+  #slotToRefill(group: readonly DesiredInterface[]): number | undefined {
+    const members = new Set(group.map(({ ifindex }) => ifindex));
+    for (const { ifindex } of group) {
+      const slot = this.#running.get(ifindex)?.slot;
+      if (slot === undefined) continue;
+      const readers = [...this.#running].filter(([, running]) => running.slot === slot);
+      if (readers.every(([reader]) => members.has(reader))) return slot;
+    }
+    return undefined;
+  }
+
+  async #applyInterface(wanted: DesiredInterface, instance: InstanceConfig, findings: Finding[]): Promise<void> {
+    const bytes = encodeConfig(instance, { options: this.options, tables: this.tables, frags: this.#frags });
+    const config = bytes.toString('hex');
+    let attachment = this.#attachments.get(wanted.ifindex);
+    const modeChanges =
+      attachment !== undefined && this.options.xdpMode !== 'auto' && this.options.xdpMode !== attachment.mode;
+    if (!attachment || modeChanges || this.#running.get(wanted.ifindex)?.config !== config) {
+      let program = this.#programs.get(config);
+      if (!program) {
+        program = await loadInstance(bytes, this.tables, this.#frags);
+        this.#programs.set(config, program);
+      }
+      if (attachment && !modeChanges) await attachment.link.update(program);
+      else attachment = await this.#attach(wanted, program, findings);
+    }
+    if (!attachment) return;
+    this.#running.set(wanted.ifindex, {
+      config,
+      slot: instance.setSlot,
+      digest: setDigest(wanted),
+      name: wanted.name,
+      policy: wanted.policy?.name,
+    });
+    const state = Buffer.alloc(interfaceStateStruct.bytes);
+    state.writeUInt32LE(instance.owner, interfaceStateStruct.policy);
+    state.writeUInt32LE(
+      this.#programs.get(config)?.info().verifiedInstructions ?? 0,
+      interfaceStateStruct.verifiedInstructions,
+    );
+    state.write(wanted.name, interfaceStateStruct.name, 15, 'utf8');
+    this.tables.map('interfaces').update(u32(wanted.ifindex), state);
+  }
+
+  /** Attaches, or changes between native and generic: the kernel lets the two not be there together, so that has a gap. */
+  async #attach(wanted: DesiredInterface, program: BpfProgram, findings: Finding[]) {
+    const before = this.#attachments.get(wanted.ifindex);
+    const startedMs = performance.now();
+    if (before) this.#attachments.detach(wanted.ifindex);
+    try {
+      const { attachment, fallbackReason } = await this.#attachments.attach(
+        program,
+        wanted.ifindex,
+        this.options.xdpMode,
+      );
+      if (before) {
+        const gapMs = (performance.now() - startedMs).toFixed(1);
+        findings.push(
+          finding(
+            'DetachGap',
+            `${wanted.name} was unguarded for ${gapMs} ms while it changed from ${before.mode} to ${attachment.mode}`,
+            { interfaceName: wanted.name },
+          ),
+        );
+      }
+      if (fallbackReason === undefined) this.#fallbacks.delete(wanted.ifindex);
+      else
+        this.#fallbacks.set(
+          wanted.ifindex,
+          finding('GenericFallback', `${wanted.name}: native XDP was refused: ${fallbackReason}`, {
+            interfaceName: wanted.name,
+          }),
+        );
+      return attachment;
+    } catch (error) {
+      if (!(error instanceof AttachRefused)) throw error;
+      if (before) await this.#attachments.attach(program, wanted.ifindex, before.mode);
+      const code = error.kind === 'foreign' ? 'ForeignXdpProgram' : 'AttachFailed';
+      findings.push(finding(code, `${wanted.name}: ${error.message}`, { interfaceName: wanted.name }));
+      return this.#attachments.get(wanted.ifindex);
+    }
+  }
+
+  #forget(ifindex: number): void {
+    this.#running.delete(ifindex);
+    this.#fallbacks.delete(ifindex);
+    this.tables.map('interfaces').delete(u32(ifindex));
+  }
+
+  *#concernEntries() {
+    for (const name of ['class4', 'class6'])
+      for (const { prefix } of trieEntries(this.tables.map(name))) yield { prefix, bits: concern.CONCERN_CLASS };
+    for (const { source } of this.manual.all()) yield { prefix: source, bits: concern.CONCERN_LIST };
+    yield* this.#sets.entries();
+    for (const { key } of readScanBlocks(this.tables)) yield { prefix: key.source, bits: concern.CONCERN_BLOCK };
+  }
+
+  #concernIsStale(): boolean {
+    let entries = 0;
+    for (const _ of this.#concernEntries()) entries++;
+    return this.concern.usedCells() > 2 * entries + STALE_CELLS;
+  }
+}
