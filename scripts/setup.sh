@@ -133,7 +133,7 @@ bootstrap_node() {
   npm install --no-save --no-audit --no-fund --loglevel=error --prefix "$folder" "node@$version"
   npm_script=$(readlink -f "$(command -v npm)")
   # Debian keeps npm's own dependencies where only Debian's Node.js looks without being told.
-  npm() { PATH="$folder/node_modules/.bin:$PATH" NODE_PATH=/usr/share/nodejs node "$npm_script" "$@"; }
+  npm() { PATH="$folder/node_modules/.bin:$PATH" NODE_PATH=/usr/share/nodejs NODE_NO_WARNINGS=1 node "$npm_script" "$@"; }
 }
 
 [ $# -gt 0 ] || set -- build
