@@ -1,7 +1,7 @@
 /** Where a value stands in an object: keys of mappings and indexes of lists, from the top. */
 export type FieldPath = readonly (string | number)[];
 
-const PLAIN_KEY = /^[A-Za-z_][A-Za-z0-9_-]*$/;
+const PLAIN_KEY = /^[A-Za-z_][A-Za-z0-9_-]{0,79}$/;
 
 /** Text such as `spec.entries[3].cidr` or `metadata.labels["example.com/role"]`; empty for the object itself. */
 export function formatPath(path: FieldPath): string {
@@ -23,6 +23,12 @@ export function printable(text: string): string {
     const code = character.codePointAt(0)!.toString(16);
     return code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, '0')}`;
   });
+}
+
+/** The text printable, and cut where it is longer than any message needs to be. */
+export function shorten(text: string, maxLength = 400): string {
+  const shown = printable(text.length > maxLength ? `${text.slice(0, maxLength)}…` : text);
+  return shown.length > 2 * maxLength ? `${shown.slice(0, 2 * maxLength)}…` : shown;
 }
 
 /** A value as it is shown in a message: as JSON, printable and shortened. */

@@ -1,6 +1,6 @@
 /** A policy file: its valid objects, and a finding for everything that is refused. */
 import type { ErrorCode } from '../../api/errors.ts';
-import { formatPath, printable } from '../../api/field-path.ts';
+import { formatPath, shorten } from '../../api/field-path.ts';
 import { type Problem, problem } from '../../api/problem.ts';
 import type { IpBlocklist, PolicyObject, PortScanPolicy } from '../../api/types.ts';
 import { identify, validateObject } from '../../api/validate.ts';
@@ -40,9 +40,9 @@ function toFinding(file: string, line: number, at: Problem, object?: string): Fi
   return {
     code,
     severity: 'error',
-    message,
+    message: shorten(message),
     remedy,
-    ...(object === undefined ? {} : { object: printable(object) }),
+    ...(object === undefined ? {} : { object: shorten(object) }),
     ...(field === '' ? {} : { field }),
     file,
     line,

@@ -43,69 +43,122 @@ const RAW_SCALARS = [
   '9'.repeat(400),
   'x'.repeat(5000),
 ];
-const RAW_STRINGS = [
+const PREFIXES = [
   ...[
     '10.0.0.0/8',
     '10.0.0.1/8',
     '0.0.0.0/0',
+    '128.0.0.0/7',
     '::/0',
+    '2000::/15',
     '::ffff:10.0.0.0/104',
     '2001:DB8::/32',
+    '::1/128',
+  ],
+  ...[
     '01.2.3.4/32',
     '1.2.3.4',
     'fe80::%1/64',
-  ],
-  ...[
     '1.2.3.4/33',
     '10.0.0.0/08',
     '::/129',
+    '64:ff9b::1.2.3.4/128',
+    '1:2:3:4:5:6:7::/112',
+  ],
+];
+const DURATIONS = [
+  ...[
     '1d',
     '-5s',
+    '+5s',
     '99999h99999h99999h',
     '5ms',
     '721h',
+    '720h',
+    '719h3600s',
+    '719h3601s',
     '1h1h',
     '1.5h',
     'PT1H',
     '0s',
+    '1s',
   ],
+  ...['1h', '1h1ms', '3600s', '3601s', '999ms', '1000ms', '1h1m1s1ms', '1h1m1s1ms1s', '60', 's', ''],
+];
+const TIMES = [
   ...[
     '2030-02-30T00:00:00Z',
+    '2028-02-29T00:00:00Z',
     '2030-01-01T24:00:00Z',
     '2030-01-01T00:00:00z',
     '2030-01-01T00:00:00+00:00',
+  ],
+  ...[
     '1970-01-01T00:00:00Z',
-  ],
-  ...[
-    'eth0',
-    'eth*',
-    '..',
-    'a/b',
-    'x'.repeat(16),
-    'ä'.repeat(15),
-    '🦀'.repeat(32),
-    '🦀'.repeat(33),
-    'a\nb',
-    '\u202e',
-    '\u2028',
-    '\ufeff',
-  ],
-  ...[
-    'enforce',
-    'ENFORCE',
-    'Enforce ',
-    'In',
-    'Exists',
-    'DefaultRoute',
-    'portcullis.dev/v1',
-    'List',
-    'ConfigMap',
-    'Web',
-    'a..b',
-    '-',
-    '',
+    '2030-01-01',
+    '2030-01-01T00:00:00.1234567890Z',
+    '2030-01-01T00:00:60Z',
+    '2030-01-01T00:00:00+24:00',
   ],
 ];
+const NAMES = [
+  'eth0',
+  'eth*',
+  '..',
+  'a/b',
+  'x'.repeat(15),
+  'x'.repeat(16),
+  'ä'.repeat(15),
+  'a b',
+  '',
+  'a:b',
+  'ens?f0',
+  'x'.repeat(33),
+];
+const REASONS = ['🦀'.repeat(32), '🦀'.repeat(33), 'a\nb', '\u202e', '\u2028', '\ufeff', 'x'.repeat(33), ''];
+const WORDS = [
+  'enforce',
+  'ENFORCE',
+  'Enforce ',
+  'In',
+  'Exists',
+  'DefaultRoute',
+  'None',
+  'All',
+  'Monitor',
+  'NewConnections',
+];
+const LABELS = ['a', 'a b', '-a', 'a/b/c', 'x'.repeat(63), 'x'.repeat(64), `${'x'.repeat(254)}/a`, 'ä', '', 'A.b/c'];
+const OBJECT_NAMES = ['Web', 'a..b', '-', '', 'a.b', 'x'.repeat(253), 'x'.repeat(254), '../a', 'a_b'];
+const RAW_STRINGS = [
+  ...[...PREFIXES, ...DURATIONS, ...TIMES, ...NAMES, ...REASONS, ...WORDS, ...LABELS, ...OBJECT_NAMES],
+  ...['portcullis.dev/v1', 'List', 'ConfigMap'],
+];
+/** Values that nearly fit the field, where its bounds are. */
+const NEAR: Readonly<Record<string, readonly unknown[]>> = {
+  cidr: PREFIXES,
+  window: DURATIONS,
+  duration: DURATIONS,
+  unprovenDuration: DURATIONS,
+  expiresAt: TIMES,
+  reason: REASONS,
+  mode: WORDS,
+  traffic: WORDS,
+  destinations: WORDS,
+  operator: WORDS,
+  connectionLog: WORDS,
+  names: [NAMES, ['eth0', 'x'.repeat(16)], Array(64).fill('a'), Array(65).fill('a'), []],
+  patterns: [NAMES, ['eth*', ''], Array(65).fill('*'), []],
+  exclude: [NAMES, ['eth*']],
+  roles: [[], ['DefaultRoute', 'DefaultRoute'], ['Uplink'], Array(5).fill('DefaultRoute')],
+  key: LABELS,
+  values: [[], ['a'], LABELS, Array(65).fill('a')],
+  name: OBJECT_NAMES,
+  priority: [-1, 0, 1000, 1001, 1.5, '1'],
+  distinctTargets: [0, 1, 64, 65, 15.5, '15'],
+  ipv6PrefixLength: [47, 48, 128, 129, '64'],
+  allowWide: [true, false, 'true', 1],
+};
 
 function octets(random: Random): number {
   return random.below(2 ** 32);
@@ -266,6 +319,12 @@ function put(container: Mapping, key: string, value: unknown): void {
 
 function mutate(random: Random, object: Mapping): string {
   const all = places(object);
+  const near = all.filter(({ key }) => Object.hasOwn(NEAR, key));
+  if (near.length > 0 && random.chance(0.5)) {
+    const { container, key } = random.pick(near);
+    put(container, key, structuredClone(random.pick(NEAR[key]!)));
+    return `near ${key}`;
+  }
   if (all.length === 0) return 'nothing left';
   const { container, key } = random.pick(all);
   if (Array.isArray(container)) {

@@ -44,6 +44,7 @@ function checkDocument(n: number): 'accepted' | 'refused' | 'empty' {
       expect(`${message}${field ?? ''}`).not.toMatch(/[\p{Cc}\p{Cs}]/u);
       expect(message.length).toBeGreaterThan(0);
       expect(message.length).toBeLessThan(1000);
+      expect((field ?? '').length).toBeLessThan(10_000);
       expect(remedy).toMatch(/[.?]$/);
       if (field === undefined) expect(WITHOUT_FIELD).toContain(code);
     }
