@@ -31,9 +31,8 @@ if (!existsSync(join(root, 'dist', 'agent.mjs'))) {
   const startedAt = performance.now();
   await using net = await TestNet.create();
   await tell(net);
-  terminal.text(
-    `\n${terminal.failures === 0 ? 'All of it held' : `${terminal.failures} of it did not hold`}, in ${seconds(startedAt)} s.`,
-  );
+  const verdict = terminal.failures === 0 ? 'All of it held' : `${terminal.failures} of it did not hold`;
+  terminal.result(`${verdict}, in ${seconds(startedAt)} s.`);
 }
 process.exit(terminal.failures === 0 ? 0 : 1);
 
@@ -78,9 +77,10 @@ async function tell(net: TestNet): Promise<void> {
 
   terminal.step('Who is blocked, and why');
   terminal.text(await agent.command(['blocked']));
+  const blocked = (await agent.blocks()).map(({ source }) => source);
   terminal.check(
-    block?.source === addresses.attacker,
-    `the attacker is on the list, nobody else: ${(await agent.blocks()).map(({ source }) => source).join(', ')}`,
+    blocked.join() === addresses.attacker,
+    `the attacker is blocked, and nobody else: ${blocked.join(', ')}`,
   );
 
   terminal.step('How the agent is');

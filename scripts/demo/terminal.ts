@@ -35,6 +35,10 @@ export class Terminal {
     this.#line(`   ${holds ? this.#style('green', '✓') : this.#style('red', '✗')} ${fact}`);
   }
 
+  result(text: string): void {
+    this.#line(`\n${this.#style('bold', text)}`);
+  }
+
   #style(style: Style, text: string): string {
     return styleText(style, text, { stream: this.#stream });
   }
