@@ -10,6 +10,8 @@ import type { HostLink, HostSnapshot } from '../../agent/host/snapshot.ts';
 const WITHIN_MS = 1_000;
 const namespace = `pc-host-${process.pid}`;
 const script = join(import.meta.dirname, 'host-watch-child.ts');
+// The one that runs TypeScript as it is, whichever runs the tests.
+const node = join(import.meta.dirname, '../../node_modules/.bin/node');
 const nsenter = ['nsenter', `--net=/run/netns/${namespace}`];
 
 const run = (command: string, ...rest: string[]) => execFileSync(command, rest, { encoding: 'utf8' });
@@ -24,7 +26,7 @@ class Watcher {
   errors = '';
 
   constructor(folder: string) {
-    const [command = '', ...args] = [...nsenter, process.execPath, script, '--watch', folder];
+    const [command = '', ...args] = [...nsenter, node, script, '--watch', folder];
     this.child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.ended = new Promise((resolve) => this.child.once('exit', resolve));
     createInterface({ input: this.child.stdout! }).on('line', (line) => this.snapshots.push(JSON.parse(line)));
@@ -192,7 +194,7 @@ describe('watchHost', () => {
     // The kernel announces XDP changes of interfaces that are up.
     ip('link set br0 up');
     const ifindex = indexOf(await host.until((snapshot) => link(snapshot, 'br0') !== undefined), 'br0');
-    const [command = '', ...args] = [...nsenter, process.execPath, script, '--xdp', String(ifindex)];
+    const [command = '', ...args] = [...nsenter, node, script, '--xdp', String(ifindex)];
     const [native, generic] = JSON.parse(run(command, ...args));
     expect(native.code).toBe('EOPNOTSUPP');
     expect(native.message).toMatch(/native mode/);
