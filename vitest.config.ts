@@ -6,7 +6,20 @@ const kernel = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 120_
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['api/**/*.test.ts', 'agent/**/*.test.ts', 'scripts/**/*.test.ts', 'test/model/**/*.test.ts'], testTimeout: 30_000 } },
+      {
+        test: {
+          name: 'unit',
+          include: [
+            'api/**/*.test.ts',
+            'agent/**/*.test.ts',
+            'scripts/**/*.test.ts',
+            'test/model/**/*.test.ts',
+            'test/support/**/*.test.ts',
+            'test/fuzz/**/*.test.ts',
+          ],
+          testTimeout: 30_000,
+        },
+      },
       { test: { name: 'packets', include: ['test/packets/**/*.test.ts'], ...kernel } },
       { test: { name: 'life', include: ['test/life/**/*.test.ts'], ...kernel } },
     ],

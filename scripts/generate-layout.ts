@@ -27,7 +27,7 @@ export const renderLayout = (): string => {
         '-mcpu=v3',
         `-I/usr/include/${machine}-linux-gnu`,
         '-c',
-        join(root, 'bpf/layout-types.bpf.c'),
+        join(root, 'bpf/layout-types.c'),
         '-o',
         object,
       ],

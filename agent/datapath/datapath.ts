@@ -19,6 +19,7 @@ import { objectImage } from './objects.ts';
 import type { DatapathOptions } from './options.ts';
 import { Owners } from './owners.ts';
 import { Pins } from './pins.ts';
+import type { AttachedLink } from './read-view.ts';
 import { encodeSet, SetSlots, setDigest } from './sets.ts';
 import { NodeTables, slotsFor } from './tables.ts';
 import { replaceEntries, type TrieEntry, trieEntries, trustedPrefix } from './tries.ts';
@@ -170,6 +171,14 @@ export class Datapath {
     return this.#sets.fill();
   }
 
+  attachedInterfaces(): AttachedLink[] {
+    return this.#attachments.all.map(({ ifindex, mode, link }) => ({
+      ifindex,
+      mode,
+      programId: link.info().programId,
+    }));
+  }
+
   interfaceName(ifindex: number): string | undefined {
     return this.#running.get(ifindex)?.name;
   }
@@ -178,8 +187,11 @@ export class Datapath {
     return this.#running.get(ifindex)?.policy;
   }
 
-  /** Brings the kernel into the desired state. Each part that fails becomes a finding; the others hold. */
-  async apply(desired: DesiredState): Promise<ApplyResult> {
+  /**
+   * Brings the kernel into the desired state. Each part that fails becomes a finding; the others hold. `prepare` is
+   * called when owners have their ids and nothing new is attached yet.
+   */
+  async apply(desired: DesiredState, prepare: () => void = () => {}): Promise<ApplyResult> {
     const findings: Finding[] = [];
     if (!this.#frags)
       findings.push(finding('FragsUnavailable', `kernel ${release()} takes no frames of several buffers`));
@@ -197,6 +209,7 @@ export class Datapath {
     const reshaped = await this.tables.resize(this.options.sizes, slotsFor(most), this.#frags);
     // Before any program: a node must never be cut off from what keeps it alive, not for a moment.
     findings.push(...this.#applyOwnAddresses(desired), ...this.#applyClasses(desired));
+    prepare();
     await this.#applyInterfaces(desired, findings);
     this.tables.commit();
     const windows = desired.interfaces.map(({ policy }) => policy?.windowMs ?? 0);
@@ -216,15 +229,26 @@ export class Datapath {
     if (this.#concernIsStale()) this.rebuildConcern();
   }
 
+  /** The wall clock was set: deadlines that came from wall times are computed again by the next apply(). */
+  outdateDeadlines(): void {
+    this.#sets.invalidate();
+  }
+
   rebuildConcern(): void {
     this.concern.rebuild(() => this.#concernEntries());
   }
 
-  /** Removes everything from the kernel and the bpffs. */
-  async detach(): Promise<void> {
-    for (const { ifindex } of this.#attachments.all) this.#attachments.detach(ifindex);
-    this.close();
-    this.pins.removeAll();
+  /** Removes everything that is pinned from the kernel and the bpffs, and nothing else. @throws PortcullisError PinPathLocked */
+  static async detachPinned(pins: Pins): Promise<void> {
+    const lock = pins.lock();
+    try {
+      const attachments = new Attachments(pins);
+      attachments.adopt();
+      for (const { ifindex } of attachments.all) attachments.detach(ifindex);
+      pins.removeAll();
+    } finally {
+      lock.release();
+    }
   }
 
   /** Lets go of descriptors and the lock. What is attached stays. */

@@ -146,6 +146,11 @@ export class SetSlots {
     }
   }
 
+  /** Forgets what slots hold, so that the next apply() writes them again: deadlines move when the wall clock is set. */
+  invalidate(): void {
+    for (const slot of this.#digests.keys()) this.#digests.set(slot, `outdated ${slot}`);
+  }
+
   *entries(): Generator<{ prefix: Prefix; bits: number }> {
     for (const contents of this.#contents.values()) {
       for (const name of TABLES) {

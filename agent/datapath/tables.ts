@@ -160,7 +160,7 @@ export class NodeTables {
       const from = replaced.get(name);
       if (from) copyMap(from, this.map(name));
     }
-    if (replaced.has('rings')) this.#refillRings();
+    if (replaced.has('rings')) this.refillRings();
     this.#layout = { ...this.#layout, slots };
     this.#writeLayout(sizes);
     return [...replaced.keys()];
@@ -215,8 +215,8 @@ export class NodeTables {
     for (const map of [...this.#maps.values(), ...this.#replaced.values()]) map.close();
   }
 
-  /** Order of eviction out of the blocks themselves. */
-  #refillRings(): void {
+  /** Rebuilds the order of eviction out of the blocks themselves: after a copy, or when blocks were put back. */
+  refillRings(): void {
     const rings = this.map('rings');
     const size = rings.shape.maxEntries / RINGS;
     const blocks = [...this.map('blocks').entries()]

@@ -13,7 +13,10 @@ export class XdpLink extends OwnedFd<LinkFd> {
     const options = Buffer.alloc(16);
     options.writeBigUInt64LE(16n, 0);
     options.writeUInt32LE(XDP_FLAGS[mode], 8);
-    const fd = check(`attach ${mode} XDP to interface ${ifindex}`, lib.linkCreate(program.fd, ifindex, BPF_XDP, options));
+    const fd = check(
+      `attach ${mode} XDP to interface ${ifindex}`,
+      lib.linkCreate(program.fd, ifindex, BPF_XDP, options),
+    );
     return new XdpLink(fd, `XDP link of interface ${ifindex}`);
   }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import koffi from 'koffi';
-import { mapMemory, PROT_READ, PROT_WRITE } from './map.ts';
 import type { BpfMap } from './map.ts';
+import { mapMemory, PROT_READ, PROT_WRITE } from './map.ts';
 
 const pageBytes = 4096;
 const BUSY = 0x8000_0000;

@@ -1,0 +1,446 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PortcullisError } from '../api/errors.ts';
+import { blockRecords } from './datapath/blocks.ts';
+import { Datapath } from './datapath/datapath.ts';
+import { layoutVersion } from './datapath/layout.ts';
+import type { DatapathOptions } from './datapath/options.ts';
+import { readView } from './datapath/read-view.ts';
+import { TrackedSources } from './datapath/tracked-sources.ts';
+import type { BlockRecord, DatapathView } from './datapath/view.ts';
+import { EventReader } from './event-reader.ts';
+import type { Finding } from './finding.ts';
+import type { HostSnapshot } from './host/snapshot.ts';
+import { watchHost } from './host/watch.ts';
+import { StatusFile } from './report/file.ts';
+import { buildStatus } from './report/status.ts';
+import type { DesiredState } from './resolve/desired-state.ts';
+import { resolve } from './resolve/resolve.ts';
+import { type RunSettings, trackingDomains } from './settings.ts';
+import { DirectorySource } from './source/directory.ts';
+import type { PolicySnapshot } from './source/policy-source.ts';
+import { restoreBlocks, saveableBlocks } from './state/blocks.ts';
+import { type SavedBlock, StateStore } from './state/state-store.ts';
+import { ConnectionLog } from './telemetry/connections.ts';
+import { FindingLog } from './telemetry/findings.ts';
+import { type Log, logFinding, logTelemetry } from './telemetry/log.ts';
+import { AgentMetrics, countBlocked } from './telemetry/metrics.ts';
+import { startMetricsServer } from './telemetry/metrics-server.ts';
+import { ScanRecorder } from './telemetry/scans.ts';
+import { TableFindings } from './telemetry/table-findings.ts';
+import { version } from './version.ts';
+
+const SECOND_MS = 1000;
+/** Reading a full block table takes 50 ms: often enough for people, rarely enough for the node. */
+const BLOCKS_EVERY_SECONDS = 2;
+const SAVE_EVERY_SECONDS = 5;
+const COLLECT_EVERY_SECONDS = 10;
+/** A wall clock that moved by more against the monotonic one was set by somebody. */
+const CLOCK_STEP_MS = 1000;
+/** After a failed apply; the kernel holds its last good state meanwhile. */
+const RETRY_MS = 5000;
+/** setTimeout takes no longer than this. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+const datapathOptions = (settings: RunSettings): DatapathOptions => ({
+  pinPath: settings.pinPath,
+  xdpMode: settings.xdpMode,
+  maxExtensionHeaders: settings.maxExtensionHeaders,
+  connectionEventsPerSecond: settings.connectionEventsPerSecond,
+  blockEventsPerSecond: settings.blockEventsPerSecond,
+  sizes: {
+    domains: trackingDomains(settings.maxFirstTargets),
+    maxBlocks: settings.maxBlocks,
+    maxManualBlocks: settings.maxManualBlocks,
+    maxNeverBlock: settings.maxNeverBlock,
+    maxOwnAddresses: settings.maxOwnAddresses,
+    maxListEntries: settings.maxListEntries,
+    maxAllowEntries: settings.maxAllowEntries,
+    maxOwners: settings.maxOwners,
+    concernCells: settings.concernCells,
+    ringBufferBytes: settings.ringBufferBytes,
+  },
+});
+
+interface LastApply {
+  readonly atMs: number;
+  readonly durationMs: number;
+  readonly error?: string;
+}
+
+const emptyView: DatapathView = { interfaces: [], counters: [], losses: {}, tables: [] };
+const nothingDesired: DesiredState = {
+  interfaces: [],
+  neverBlock: [],
+  onLink: [],
+  ownAddresses: [],
+  owners: [],
+  findings: [],
+};
+
+/** The agent on one node: wires source, host, datapath, telemetry and reports together, and decides nothing itself. */
+export class Agent {
+  readonly #settings: RunSettings;
+  readonly #log: Log;
+  readonly #datapath: Datapath;
+  readonly #source: DirectorySource;
+  readonly #state: StateStore | undefined;
+  #blocksToRestore: readonly SavedBlock[];
+  readonly #startedAtMs = Date.now();
+
+  #policies: PolicySnapshot | undefined;
+  #host: HostSnapshot | undefined;
+  #desired: DesiredState = nothingDesired;
+  #lastApply: LastApply | undefined;
+  #applied = false;
+  #applyFindings: readonly Finding[] = [];
+  #tableFindings: readonly Finding[] = [];
+  #hostFinding: Finding | undefined;
+  #wake = () => {};
+  #isDue = false;
+
+  readonly #scans: ScanRecorder;
+  readonly #connections: ConnectionLog;
+  readonly #findingLog: FindingLog;
+  readonly #tableWatch = new TableFindings();
+  readonly #tracked: TrackedSources;
+  readonly #metrics: AgentMetrics;
+
+  private constructor(parts: {
+    settings: RunSettings;
+    log: Log;
+    datapath: Datapath;
+    source: DirectorySource;
+    state: StateStore | undefined;
+    blocks: readonly SavedBlock[];
+  }) {
+    this.#settings = parts.settings;
+    this.#log = parts.log;
+    this.#datapath = parts.datapath;
+    this.#source = parts.source;
+    this.#state = parts.state;
+    this.#blocksToRestore = parts.blocks;
+    const { logger } = parts.log;
+    this.#scans = new ScanRecorder((line) => logTelemetry(logger, line), { startedAtMs: this.#startedAtMs });
+    this.#connections = new ConnectionLog((line) => logTelemetry(logger, line));
+    this.#findingLog = new FindingLog(
+      (finding) => logFinding(logger, finding),
+      (finding) =>
+        logger.info(
+          { event: 'finding-gone', code: finding.code, object: finding.object, interface: finding.interfaceName },
+          `no longer: ${finding.message}`,
+        ),
+    );
+    this.#tracked = new TrackedSources(this.#datapath.tables);
+    this.#metrics = new AgentMetrics({ version, layoutVersion, read: () => this.#readMetrics() });
+  }
+
+  /** @throws PortcullisError for settings, kernels and pin paths that cannot work; see Datapath.open */
+  static async open(settings: RunSettings, log: Log): Promise<Agent> {
+    const state = settings.state === undefined ? undefined : new StateStore(settings.state);
+    await state?.prepare();
+    const datapath = await Datapath.open(datapathOptions(settings));
+    const fresh = !datapath.adopted;
+    log.logger.info(
+      { event: 'datapath-opened', adopted: datapath.adopted, interfaces: datapath.attachedInterfaces().length },
+      fresh ? 'tables made' : 'tables and programs adopted',
+    );
+    const [lastGood, blocks] = await Promise.all([
+      orNothing(state?.loadObjects(), log),
+      fresh ? orNothing(state?.loadBlocksOfEarlierBoot(Date.now()), log) : [],
+    ]);
+    const { policies: directory, maxPolicyFiles: maxFiles, maxFileBytes } = settings;
+    const source = new DirectorySource({ directory, maxFiles, maxFileBytes, lastGood });
+    return new Agent({ settings, log, datapath, source, state, blocks });
+  }
+
+  /** Until `signal` aborts; then everything is written down and let go, and nothing detached. */
+  async run(signal: AbortSignal): Promise<void> {
+    const end = new AbortController();
+    const ending = AbortSignal.any([signal, end.signal]);
+    const statusFile =
+      this.#settings.statusFile === undefined
+        ? undefined
+        : new StatusFile(this.#settings.statusFile, (error) => this.#complain('status-file', error));
+    const server =
+      this.#settings.metricsAddress === null
+        ? undefined
+        : await this.#serveMetrics(this.#settings.metricsAddress, ending);
+    const events = new EventReader(this.#datapath, {
+      scans: this.#scans,
+      connections: this.#connections,
+      interfaceName: (ifindex) => this.#interfaceName(ifindex),
+    });
+    const loops = [
+      this.#source.run(ending, (snapshot) => {
+        this.#policies = snapshot;
+        this.#request();
+      }),
+      watchHost(ending, {
+        onSnapshot: (host) => {
+          this.#host = host;
+          this.#hostFinding = undefined;
+          this.#request();
+        },
+        onFailure: (error) => this.#complain('host', error),
+      }),
+      this.#applyLoop(ending),
+      events.run(ending),
+      this.#everySecond(ending, events, statusFile),
+      ...(server ? [server.closed] : []),
+    ];
+    try {
+      // The first loop that fails ends the others: half an agent would look healthy.
+      await Promise.all(loops);
+    } finally {
+      end.abort();
+      await Promise.allSettled(loops);
+      this.#scans.flush();
+      this.#connections.flush();
+      await this.#save();
+      if (statusFile) {
+        const done = AbortSignal.abort();
+        statusFile.offer(() => this.#status());
+        await statusFile.run(done);
+      }
+      this.#datapath.close();
+    }
+  }
+
+  #request(): void {
+    this.#isDue = true;
+    this.#wake();
+  }
+
+  /** One apply at a time, always of the newest; again when an entry expires, and after a failure. */
+  async #applyLoop(signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', () => this.#wake(), { once: true });
+    let againAtMs: number | undefined;
+    while (!signal.aborted) {
+      if (!this.#isDue) {
+        const restMs =
+          againAtMs === undefined ? MAX_TIMER_MS : Math.min(Math.max(0, againAtMs - Date.now()), MAX_TIMER_MS);
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, restMs);
+          this.#wake = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+        this.#wake = () => {};
+        if (signal.aborted) return;
+        if (againAtMs !== undefined && Date.now() >= againAtMs) this.#isDue = true;
+        if (!this.#isDue) continue;
+      }
+      this.#isDue = false;
+      if (this.#policies && this.#host) againAtMs = await this.#applyOnce(this.#policies, this.#host);
+    }
+  }
+
+  /** Returns when to apply again by itself. */
+  async #applyOnce(policies: PolicySnapshot, host: HostSnapshot): Promise<number | undefined> {
+    const atMs = Date.now();
+    const startedMs = performance.now();
+    try {
+      const desired = resolve({
+        policies: policies.portScanPolicies,
+        lists: policies.ipBlocklists,
+        host,
+        nodeLabels: this.#settings.nodeLabels,
+        neverBlock: this.#settings.neverBlock,
+        nowMs: atMs,
+      });
+      const { findings } = await this.#datapath.apply(desired, () => this.#restoreBlocks());
+      const durationMs = performance.now() - startedMs;
+      this.#desired = desired;
+      this.#applyFindings = findings;
+      this.#lastApply = { atMs, durationMs };
+      this.#metrics.observeApply({ ok: true, durationMs, atMs });
+      if (!this.#applied)
+        this.#log.logger.info(
+          {
+            event: 'enforcing',
+            interfaces: this.#datapath.attachedInterfaces().length,
+            durationMs: Math.round(durationMs),
+          },
+          'policies are in force',
+        );
+      else this.#log.logger.debug({ event: 'applied', durationMs: Math.round(durationMs) }, 'policies applied');
+      this.#applied = true;
+      this.#tellFindings();
+      await this.#saveObjects();
+      return desired.nextChangeAtMs;
+    } catch (error) {
+      const durationMs = performance.now() - startedMs;
+      this.#lastApply = { atMs, durationMs, error: messageOf(error) };
+      this.#metrics.observeApply({ ok: false, durationMs, atMs });
+      this.#complain('apply', error);
+      return Date.now() + RETRY_MS;
+    }
+  }
+
+  /** Once, between the tables and the first attachment, so that no packet comes between. */
+  #restoreBlocks(): void {
+    if (this.#blocksToRestore.length === 0) return;
+    const blocks = this.#blocksToRestore;
+    this.#blocksToRestore = [];
+    const restored = restoreBlocks(blocks, this.#datapath);
+    this.#datapath.rebuildConcern();
+    this.#datapath.concern.manualEntries = this.#datapath.manual.all().length;
+    this.#log.logger.info(
+      { event: 'blocks-restored', restored, saved: blocks.length },
+      'blocks of the last boot are in force again',
+    );
+  }
+
+  async #everySecond(signal: AbortSignal, events: EventReader, statusFile: StatusFile | undefined): Promise<void> {
+    const writing = statusFile?.run(signal);
+    let driftMs = Date.now() - performance.now();
+    for (let second = 1; !signal.aborted; second++) {
+      await sleep(SECOND_MS, undefined, { signal }).catch(() => {});
+      if (signal.aborted) break;
+      try {
+        const nowMs = Date.now();
+        const drift = nowMs - performance.now();
+        if (Math.abs(drift - driftMs) > CLOCK_STEP_MS) {
+          this.#log.logger.warn({ event: 'clock-step', byMs: Math.round(drift - driftMs) }, 'the wall clock was set');
+          this.#datapath.outdateDeadlines();
+          this.#request();
+        }
+        driftMs = drift;
+        events.flush();
+        this.#connections.tick(nowMs);
+        this.#tracked.step(this.#datapath.clock.now(), this.#datapath.windowTicks);
+        if (second % BLOCKS_EVERY_SECONDS === 0) {
+          this.#scans.onBlocks(this.#blocks(), nowMs);
+          this.#tableFindings = this.#tableWatch.update(this.#view(), nowMs);
+          this.#tellFindings();
+          statusFile?.offer(() => this.#status());
+        }
+        if (second % SAVE_EVERY_SECONDS === 0) await this.#saveBlocks();
+        if (second % COLLECT_EVERY_SECONDS === 0) await this.#datapath.collect();
+      } catch (error) {
+        this.#complain('housekeeping', error);
+      }
+    }
+    await writing;
+  }
+
+  #findings(): Finding[] {
+    return [
+      ...(this.#policies?.findings ?? []),
+      ...this.#desired.findings,
+      ...this.#applyFindings,
+      ...this.#tableFindings,
+      ...(this.#hostFinding ? [this.#hostFinding] : []),
+    ];
+  }
+
+  #tellFindings(): void {
+    this.#findingLog.update(this.#findings());
+  }
+
+  #interfaceName(ifindex: number): string | undefined {
+    return this.#host?.links.find((link) => link.ifindex === ifindex)?.name ?? this.#datapath.interfaceName(ifindex);
+  }
+
+  #blocks(): BlockRecord[] {
+    return blockRecords(this.#datapath.tables, this.#datapath.owners, this.#datapath.clock, (ifindex) =>
+      this.#interfaceName(ifindex),
+    );
+  }
+
+  #view(): DatapathView {
+    return readView({
+      tables: this.#datapath.tables,
+      owners: this.#datapath.owners,
+      links: this.#datapath.attachedInterfaces(),
+      setFill: this.#datapath.setFill(),
+      sizes: this.#datapath.options.sizes,
+      tracked: this.#tracked.counts,
+      interfaceName: (ifindex) => this.#interfaceName(ifindex),
+    });
+  }
+
+  #readMetrics() {
+    return {
+      view: this.#view(),
+      blockedByPolicy: countBlocked(this.#blocks(), Date.now()),
+      findings: this.#findings(),
+      policyErrors: (this.#policies?.findings ?? []).filter(({ severity }) => severity === 'error').length,
+      logLinesSuppressed: {
+        connection: this.#connections.suppressed,
+        scan: this.#scans.suppressed,
+        output: this.#log.dropped(),
+      },
+    };
+  }
+
+  #status() {
+    const generations = new Map(
+      [...(this.#policies?.portScanPolicies ?? []), ...(this.#policies?.ipBlocklists ?? [])].flatMap(
+        ({ kind, metadata }) =>
+          metadata.generation === undefined ? [] : [[`${kind}/${metadata.name}`, metadata.generation] as const],
+      ),
+    );
+    return buildStatus({
+      version,
+      startedAtMs: this.#startedAtMs,
+      nowMs: Date.now(),
+      ...(this.#lastApply && { lastApply: this.#lastApply }),
+      desired: this.#desired,
+      view: this.#applied ? this.#view() : emptyView,
+      blocks: this.#blocks(),
+      findings: this.#findings(),
+      generations,
+    });
+  }
+
+  async #serveMetrics(address: { host: string; port: number }, signal: AbortSignal) {
+    const server = await startMetricsServer({
+      address,
+      render: () => this.#metrics.render(),
+      contentType: this.#metrics.registry.contentType,
+      health: () => ({ applied: this.#applied, notReady: this.#lastApply?.error ?? '' }),
+      signal,
+      onError: (error) => this.#complain('metrics', error),
+    });
+    this.#log.logger.info({ event: 'metrics', ...server.address }, 'metrics are served');
+    return server;
+  }
+
+  async #save(): Promise<void> {
+    await this.#saveObjects();
+    await this.#saveBlocks();
+  }
+
+  async #saveObjects(): Promise<void> {
+    await this.#state
+      ?.saveObjects(this.#source.goodObjects())
+      .catch((error: unknown) => this.#complain('state', error));
+  }
+
+  async #saveBlocks(): Promise<void> {
+    // Before the first apply the tables may lack what is still to be restored.
+    if (!this.#applied) return;
+    await this.#state
+      ?.saveBlocks(saveableBlocks(this.#datapath))
+      .catch((error: unknown) => this.#complain('state', error));
+  }
+
+  #complain(what: string, error: unknown): void {
+    this.#log.logger.error({ event: 'failed', what, err: error }, `${what}: ${messageOf(error)}`);
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** A damaged state file must not keep the agent from guarding the node: it is told and left aside. */
+const orNothing = async <T>(loading: Promise<readonly T[]> | undefined, log: Log): Promise<readonly T[]> => {
+  try {
+    return (await loading) ?? [];
+  } catch (error) {
+    if (!(error instanceof PortcullisError)) throw error;
+    log.logger.error({ event: 'failed', what: 'state', code: error.code, remedy: error.remedy }, error.message);
+    return [];
+  }
+};

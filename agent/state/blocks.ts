@@ -1,0 +1,87 @@
+import { parsePrefixOrAddress } from '../../api/cidr.ts';
+import { readScanBlocks, restoreBlock } from '../datapath/blocks.ts';
+import type { TickClock } from '../datapath/clock.ts';
+import { formatSource } from '../datapath/codec.ts';
+import { blockFlag } from '../datapath/layout.ts';
+import type { ManualBlocks } from '../datapath/manual.ts';
+import type { Owners } from '../datapath/owners.ts';
+import type { NodeTables } from '../datapath/tables.ts';
+import type { SavedBlock } from './state-store.ts';
+
+export interface BlockTables {
+  readonly tables: NodeTables;
+  readonly owners: Owners;
+  readonly clock: TickClock;
+  readonly manual: ManualBlocks;
+}
+
+const RECORD_ONLY = blockFlag.BLOCK_MONITOR | blockFlag.BLOCK_SPARED;
+
+/** Blocks in force, as they are written to disk. Records that block nobody are not worth a reboot. */
+export const saveableBlocks = ({ tables, owners, clock, manual }: BlockTables): SavedBlock[] => {
+  const now = clock.now();
+  // Rounded to seconds, so that an unchanged table gives an unchanged file although the two clocks drift.
+  const wall = (tick: bigint): number => Math.round(clock.toWallMs(tick) / 1000) * 1000;
+  const scans = readScanBlocks(tables)
+    .filter(({ value }) => value.until > now && (value.flags & RECORD_ONLY) === 0)
+    .flatMap(({ key, value }): SavedBlock[] => {
+      const policy = owners.byId(key.owner)?.name;
+      if (policy === undefined) return [];
+      const { flags, probes, ports, dropped } = value;
+      return [
+        {
+          source: formatSource(key.source),
+          policy,
+          flags,
+          probes,
+          ports,
+          sinceMs: wall(value.since),
+          untilMs: wall(value.until),
+          packetsDropped: dropped,
+        },
+      ];
+    });
+  const byHand = manual
+    .all()
+    .filter(({ ownUntil }) => ownUntil > now)
+    .map(
+      ({ source, since, ownUntil, dropped, reason }): SavedBlock => ({
+        source: formatSource(source),
+        flags: 0,
+        probes: 0,
+        ports: [],
+        sinceMs: wall(since),
+        untilMs: wall(ownUntil),
+        packetsDropped: dropped,
+        reason,
+      }),
+    );
+  return [...scans, ...byHand];
+};
+
+/** Puts blocks of an earlier boot back, those of policies that still exist. Returns how many. */
+export const restoreBlocks = (saved: readonly SavedBlock[], { tables, owners, clock, manual }: BlockTables): number => {
+  let restored = 0;
+  for (const block of saved) {
+    const source = parsePrefixOrAddress(block.source);
+    if (!source) continue;
+    const until = clock.toTick(block.untilMs);
+    const since = clock.toTick(block.sinceMs);
+    if (block.policy === undefined) {
+      manual.add(source, until, since, block.reason ?? '');
+      restored++;
+      continue;
+    }
+    const owner = owners.idOf({ kind: 'PortScanPolicy', name: block.policy });
+    if (owner === undefined) continue;
+    const { flags, probes, ports, packetsDropped } = block;
+    restoreBlock(
+      tables,
+      { source, owner },
+      { until, since, last: since, dropped: packetsDropped, flags, probes, ifindex: 0, ports },
+    );
+    restored++;
+  }
+  tables.refillRings();
+  return restored;
+};

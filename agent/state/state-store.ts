@@ -1,0 +1,129 @@
+import { readFileSync } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parsePrefixOrAddress } from '../../api/cidr.ts';
+import { PortcullisError } from '../../api/errors.ts';
+import { writeAtomically } from '../report/file.ts';
+import type { SourcedObject } from '../source/directory.ts';
+
+const FORMAT_VERSION = 1;
+const OBJECTS_FILE = 'objects.json';
+const BLOCKS_FILE = 'blocks.json';
+/** A block table's worth of blocks is about 20 MB; more cannot be ours. */
+const MAX_FILE_BYTES = 64 * 1024 * 1024;
+
+/** A block as it is kept over a reboot: wall clock times, names instead of ids. */
+export interface SavedBlock {
+  /** Canonical address or prefix. */
+  readonly source: string;
+  /** Absent for a manual block. */
+  readonly policy?: string;
+  readonly flags: number;
+  readonly probes: number;
+  readonly ports: readonly number[];
+  readonly sinceMs: number;
+  readonly untilMs: number;
+  readonly packetsDropped: number;
+  /** Of a manual block. */
+  readonly reason?: string;
+}
+
+/** The kernel's id of this boot: it tells a reboot from a restart of the agent. */
+export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+
+/** What `--state` keeps over a reboot: the last good objects, and the blocks that were in force. */
+export class StateStore {
+  readonly #folder: string;
+  #savedObjects = '';
+  #savedBlocks = '';
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** @throws PortcullisError StateUnreadable when the folder cannot be made */
+  async prepare(): Promise<void> {
+    try {
+      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    } catch (cause) {
+      throw unreadable(this.#folder, cause);
+    }
+  }
+
+  /** Empty when nothing was saved. @throws PortcullisError StateUnreadable for a file that is not ours or damaged */
+  async loadObjects(): Promise<readonly SourcedObject[]> {
+    const saved = await this.#load(OBJECTS_FILE);
+    return isRecord(saved) && Array.isArray(saved.objects) ? (saved.objects as SourcedObject[]) : [];
+  }
+
+  async saveObjects(objects: readonly SourcedObject[]): Promise<void> {
+    const text = JSON.stringify({ formatVersion: FORMAT_VERSION, objects });
+    if (text === this.#savedObjects) return;
+    await writeAtomically(join(this.#folder, OBJECTS_FILE), text);
+    this.#savedObjects = text;
+  }
+
+  /** Blocks of an earlier boot that still hold; none when this boot saved them, whose tables are pinned or were detached on purpose. */
+  async loadBlocksOfEarlierBoot(nowMs: number): Promise<readonly SavedBlock[]> {
+    const saved = await this.#load(BLOCKS_FILE);
+    if (!isRecord(saved) || saved.bootId === bootId() || !Array.isArray(saved.blocks)) return [];
+    return saved.blocks.filter(isSavedBlock).filter(({ untilMs }) => untilMs > nowMs);
+  }
+
+  async saveBlocks(blocks: readonly SavedBlock[]): Promise<void> {
+    const text = JSON.stringify({ formatVersion: FORMAT_VERSION, bootId: bootId(), blocks });
+    if (text === this.#savedBlocks) return;
+    await writeAtomically(join(this.#folder, BLOCKS_FILE), text);
+    this.#savedBlocks = text;
+  }
+
+  /** Takes a source's blocks out of the file, for `unblock` while no agent runs. */
+  async forgetBlocks(isLifted: (block: SavedBlock) => boolean): Promise<void> {
+    const saved = await this.#load(BLOCKS_FILE);
+    if (!isRecord(saved) || !Array.isArray(saved.blocks)) return;
+    const blocks = saved.blocks.filter((block) => isSavedBlock(block) && !isLifted(block));
+    await writeAtomically(join(this.#folder, BLOCKS_FILE), JSON.stringify({ ...saved, blocks }));
+  }
+
+  async #load(name: string): Promise<unknown> {
+    const path = join(this.#folder, name);
+    let text: string;
+    try {
+      text = await readFile(path, 'utf8');
+    } catch (cause) {
+      if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+      throw unreadable(path, cause);
+    }
+    try {
+      if (text.length > MAX_FILE_BYTES) throw new Error(`${text.length} bytes are too many`);
+      const value: unknown = JSON.parse(text);
+      if (!isRecord(value) || value.formatVersion !== FORMAT_VERSION)
+        throw new Error(
+          `format version ${isRecord(value) ? String(value.formatVersion) : 'none'} is not ${FORMAT_VERSION}`,
+        );
+      return value;
+    } catch (cause) {
+      throw unreadable(path, cause);
+    }
+  }
+}
+
+const unreadable = (path: string, cause: unknown): PortcullisError =>
+  new PortcullisError('StateUnreadable', `${path}: ${cause instanceof Error ? cause.message : String(cause)}`, {
+    field: '--state',
+    value: path,
+    cause,
+  });
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** The file may have been edited by hand: what is not a block is left out, and nothing of it reaches the kernel. */
+const isSavedBlock = (value: unknown): value is SavedBlock =>
+  isRecord(value) &&
+  typeof value.source === 'string' &&
+  parsePrefixOrAddress(value.source) !== undefined &&
+  (value.policy === undefined || typeof value.policy === 'string') &&
+  ['flags', 'probes', 'sinceMs', 'untilMs', 'packetsDropped'].every((name) => Number.isFinite(value[name])) &&
+  Array.isArray(value.ports) &&
+  value.ports.every((port) => Number.isInteger(port) && port >= 0 && port <= 0xffff);
