@@ -45,11 +45,10 @@ function checkStrings(
   if (!isMapping(value)) return [problem('WrongType', path, `${describeValue(value)} is no mapping`)];
   return Object.entries(value).flatMap(([key, text]) => {
     const at = [...path, key];
-    if (text === null) return [];
-    if (typeof text !== 'string') {
+    if (typeof (text ?? '') !== 'string') {
       return [problem('WrongType', at, `${describeValue(text)} is no string`, 'Put the value in quotes.')];
     }
-    const fault = check(key, text);
+    const fault = check(key, (text as string | null) ?? '');
     return fault === undefined ? [] : [problem('BadPattern', at, fault, 'Follow the syntax of labels in Kubernetes.')];
   });
 }
@@ -83,9 +82,10 @@ function checkServerFields(value: Readonly<Record<string, unknown>>): Problem[] 
   });
 }
 
-function withoutNulls(value: unknown): Record<string, string> | undefined {
+/** A null is an empty text to the API server. */
+function strings(value: unknown): Record<string, string> | undefined {
   if (!isMapping(value)) return undefined;
-  return Object.fromEntries(Object.entries(value).filter(([, text]) => text !== null)) as Record<string, string>;
+  return Object.fromEntries(Object.entries(value).map(([key, text]) => [key, (text as string | null) ?? '']));
 }
 
 /** Checks an object's metadata as the API server does; `meta` is there when nothing is wrong with it. */
@@ -109,8 +109,8 @@ export function checkMetadata(value: unknown): { readonly meta?: ObjectMeta; rea
   }
   if (problems.length > 0) return { problems };
   const meta: ObjectMeta = { name: given.name as string };
-  const labels = withoutNulls(given.labels);
-  const annotations = withoutNulls(given.annotations);
+  const labels = strings(given.labels);
+  const annotations = strings(given.annotations);
   if (labels) meta.labels = labels;
   if (annotations) meta.annotations = annotations;
   if (typeof given.uid === 'string') meta.uid = given.uid;

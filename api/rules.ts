@@ -8,6 +8,7 @@ import { PortcullisError } from './errors.ts';
 import { describeValue, type FieldPath } from './field-path.ts';
 import { isLabelKey, LABEL_KEY_PATTERN } from './label-selector.ts';
 import { type Problem, problem } from './problem.ts';
+import { parseTime } from './time.ts';
 
 type Rule = (value: unknown, path: FieldPath) => Problem[];
 type Mapping = Readonly<Record<string, unknown>>;
@@ -43,6 +44,15 @@ function checkDuration(least: string, most: string): Rule {
     const message = `${describeValue(value)} lies outside ${least} to ${most}`;
     return [problem('OutOfRange', path, message, `Choose a duration from ${least} to ${most}.`)];
   };
+}
+
+const YEAR_2000 = Date.UTC(2000);
+const YEAR_3000 = Date.UTC(3000);
+
+function checkTime(value: unknown, path: FieldPath): Problem[] {
+  const ms = typeof value === 'string' ? parseTime(value) : undefined;
+  if (ms === undefined || (ms >= YEAR_2000 && ms < YEAR_3000)) return [];
+  return [problem('BadTime', path, `${describeValue(value)} lies outside the years 2000 to 2999 of UTC`)];
 }
 
 function checkInterfaces(value: unknown, path: FieldPath): Problem[] {
@@ -94,6 +104,7 @@ export const celRules: Readonly<Record<string, Rule>> = {
   'isCIDR(self) && string(cidr(self).masked()) == self': checkPrefix,
   "duration(self) >= duration('1s') && duration(self) <= duration('1h')": checkDuration('1s', '1h'),
   "duration(self) >= duration('1s') && duration(self) <= duration('720h')": checkDuration('1s', '720h'),
+  "self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')": checkTime,
   '(has(self.names) && size(self.names) > 0) || (has(self.patterns) && size(self.patterns) > 0) || (has(self.roles) && size(self.roles) > 0)':
     checkInterfaces,
   "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0":

@@ -118,6 +118,12 @@ describe('a policy is refused for', () => {
       { allow: [{ cidr: '::/0', expiresAt: '2030-02-30T00:00:00Z' }] },
       'BadTime spec.allow[0].expiresAt',
     ],
+    [
+      'a time before the year 2000 of UTC',
+      { allow: [{ cidr: '::/0', expiresAt: '2000-01-01T00:00:00+00:01' }] },
+      'BadTime spec.allow[0].expiresAt',
+    ],
+    ['a list for a time', { allow: [{ cidr: '::/0', expiresAt: [] }] }, 'WrongType spec.allow[0].expiresAt'],
     ['a date without time', { allow: [{ cidr: '::/0', expiresAt: '2030-02-01' }] }, 'BadTime spec.allow[0].expiresAt'],
     ['no interface', { interfaces: {} }, 'MissingField spec.interfaces'],
     [

@@ -135,6 +135,12 @@ export const schemas = {
                     maxLength: 35,
                     pattern:
                       '^2[0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$',
+                    'x-kubernetes-validations': [
+                      {
+                        rule: "self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",
+                        message: 'must be a time of the years 2000 to 2999',
+                      },
+                    ],
                   },
                 },
               },
@@ -165,6 +171,12 @@ export const schemas = {
                     maxLength: 35,
                     pattern:
                       '^2[0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$',
+                    'x-kubernetes-validations': [
+                      {
+                        rule: "self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",
+                        message: 'must be a time of the years 2000 to 2999',
+                      },
+                    ],
                   },
                 },
               },
@@ -368,6 +380,12 @@ export const schemas = {
                     maxLength: 35,
                     pattern:
                       '^2[0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$',
+                    'x-kubernetes-validations': [
+                      {
+                        rule: "self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",
+                        message: 'must be a time of the years 2000 to 2999',
+                      },
+                    ],
                   },
                 },
               },
