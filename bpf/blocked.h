@@ -279,6 +279,9 @@ __noinline int new_connections_test(struct xdp_md *ctx, struct packet *p)
 		return (find_flow(ctx, &query) & FLOW_LIVE) ? PASS_ICMP_ERROR : BLOCKED_DROP;
 	}
 	parse_tcp(ctx, p, &s);
+	/* A SYN cut so short that its flags travel in the next fragment would open a connection behind us. */
+	if (!to_us && p->fragment == FRAGMENT_FIRST && p->l4_bytes < sizeof(struct tcp_header))
+		return BLOCKED_DROP;
 	if (!to_us)
 		return ((s.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) ? BLOCKED_DROP : PASS_FORWARDED;
 	if (s.kind != TCP_ORDINARY || p->fragment != FRAGMENT_NONE)

@@ -117,13 +117,16 @@ static __always_inline int check_blocked(struct xdp_md *ctx, struct packet *p, s
 		return GO_ON;
 	if ((cfg.flags & INSTANCE_ENFORCE) && (block->flags & BLOCK_MONITOR))
 		return GO_ON;
-	if (!(cfg.flags & INSTANCE_BLOCK_ALL_TRAFFIC)) {
+	/* Where all traffic is cut the test still tells whether the source is real, until that is known. */
+	if (!(cfg.flags & INSTANCE_BLOCK_ALL_TRAFFIC) || !(block->flags & BLOCK_PROVEN)) {
 		struct packet copy = *p;
 
 		reason = new_connections_test(ctx, &copy);
 		if (reason & BLOCKED_PROVEN)
 			prove(key, block);
 		reason &= BLOCKED_REASON_MASK;
+		if (cfg.flags & INSTANCE_BLOCK_ALL_TRAFFIC)
+			reason = BLOCKED_DROP;
 	}
 	if (reason != BLOCKED_DROP)
 		return pass(reason);

@@ -63,6 +63,11 @@ struct tcp_header {
 
 #define IPV4_MAPPED 0x0000ffff00000000ull
 
+static __always_inline bool is_mapped(const struct address *a)
+{
+	return !a->hi && (a->lo >> 32) == 0xffff;
+}
+
 static __always_inline bool is_on_link_scope(const struct packet *p)
 {
 	return p->is_v6 && (p->source.hi >> 54) == (0xfe80ull << 48 >> 54);
@@ -156,6 +161,9 @@ static __always_inline bool parse_ipv6(struct xdp_md *ctx, struct packet *p)
 	p->source.lo = bpf_be64_to_cpu(ip->source[1]);
 	p->target.hi = bpf_be64_to_cpu(ip->target[0]);
 	p->target.lo = bpf_be64_to_cpu(ip->target[1]);
+	/* Would pass for the IPv4 source in every table; Linux refuses such packets as well (RFC 4291 2.5.5.2). */
+	if (is_mapped(&p->source) || is_mapped(&p->target))
+		return false;
 	p->l4 = p->l3 + sizeof(*ip);
 	p->l4_bytes = payload_bytes;
 	p->protocol = p->next_header = ip->next_header;

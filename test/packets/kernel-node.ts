@@ -232,7 +232,6 @@ export class KernelNode implements AsyncDisposable {
         frags: true,
       },
     );
-    if (config.enforce) bytes.writeUInt32LE(bytes.readUInt32LE(configStruct.flags) | 1, configStruct.flags);
     const name = bytes.toString('hex');
     let known = this.#programs.get(name);
     if (!known) {
