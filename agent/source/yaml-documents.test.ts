@@ -123,6 +123,7 @@ describe('YAML that is refused', () => {
     ['---x', 'a: 1\n---x\n', '2 YamlUnsupported'],
     ['a document after ... without ---', 'a: 1\n...\nb: 1', '3 YamlUnsupported'],
     ['a tab as indent', 'a:\n\tb: 1', '2 YamlSyntax'],
+    ['a tab after a dash', 'a:\n  -\tb', '2 YamlSyntax'],
     ['an octal number', 'a: 0777', '1 YamlAmbiguousScalar a'],
   ])('%s', (_, text, expected) => expect(refusals(text)).toContain(expected));
 
@@ -145,6 +146,10 @@ describe('YAML that is refused', () => {
 });
 
 describe('YAML that is taken', () => {
+  it('may hold tabs between a key and its value, and before a comment', () => {
+    expect(load(list('a').replace('kind: ', 'kind:\t').replace('\n', '\t# x\n')).findings).toEqual([]);
+  });
+
   it('shares a selector by an alias', () => {
     const text = `${head('a')}spec:\n  entries: &e\n    - cidr: 10.0.0.0/8\n  except: *e\n`;
     const { objects, findings } = load(text);

@@ -199,6 +199,16 @@ function checkEnvelope({ text, lineOffset }: Chunk): YamlProblem | undefined {
   return { ...at, line: lineOffset + index + 1 };
 }
 
+/** Tabs after these indicators are white space to this library's grammar and an error to kubectl's. */
+const TAB_AFTER_INDICATOR = /^ *(?:[-?] +)*[-?] *\t/m;
+
+function checkTabs({ text, lineOffset }: Chunk): YamlProblem | undefined {
+  const found = TAB_AFTER_INDICATOR.exec(text);
+  if (!found) return undefined;
+  const line = lineOffset + text.slice(0, found.index).split('\n').length;
+  return { ...problem('YamlSyntax', [], 'a tab stands where only blanks may', 'Replace the tab by blanks.'), line };
+}
+
 function compose(chunk: Chunk, counter: LineCounter): Document.Parsed[] {
   const tokens = new Parser(counter.addNewLine).parse(chunk.text);
   // Every scalar stays text here: what an unquoted one means is decided in one place, resolvePlain.
@@ -207,7 +217,7 @@ function compose(chunk: Chunk, counter: LineCounter): Document.Parsed[] {
 }
 
 function readChunk(chunk: Chunk): YamlDocument | undefined {
-  const envelope = checkEnvelope(chunk);
+  const envelope = checkEnvelope(chunk) ?? checkTabs(chunk);
   if (envelope) return refused(envelope.line, envelope);
 
   const counter = new LineCounter();

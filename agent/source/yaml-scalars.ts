@@ -14,8 +14,7 @@ const YES_NO = /^(y|Y|yes|Yes|YES|on|On|ON|n|N|no|No|NO|off|Off|OFF)$/;
 const INTEGER = /^[-+]?(0|[1-9][0-9]*)$/;
 const FLOAT = /^[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?$/;
 const HEX = /^[-+]?0x[0-9a-fA-F]+$/;
-const INFINITY = /^([-+]?)\.(inf|Inf|INF)$/;
-const NOT_A_NUMBER = /^\.(nan|NaN|NAN)$/;
+const NOT_FINITE = /^([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$/;
 
 const OTHER_BASE = /^[-+]?0([oO][0-7_]+|[bB][01_]+|X[0-9a-fA-F_]+)$/;
 const LEADING_ZERO = /^[-+]?0[0-9_]+(\.[0-9_]*)?([eE][-+]?[0-9]+)?$/;
@@ -36,11 +35,14 @@ export function resolvePlain(text: string): PlainScalar {
       remedy: 'Write true or false, or put it in quotes.',
     };
   }
+  if (text.startsWith('?')) {
+    return { ambiguous: 'begins with "?", which marks a key to some readers of YAML', remedy: 'Put it in quotes.' };
+  }
   if (text.length > MAX_NUMBER_LENGTH) return { value: text };
   if (INTEGER.test(text) || FLOAT.test(text) || HEX.test(text)) return { value: toNumber(text) };
-  const infinite = INFINITY.exec(text);
-  if (infinite) return { value: infinite[1] === '-' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY };
-  if (NOT_A_NUMBER.test(text)) return { value: Number.NaN };
+  if (NOT_FINITE.test(text)) {
+    return { ambiguous: 'is no number that JSON can hold, and a string to some readers', remedy: 'Put it in quotes.' };
+  }
   if (OTHER_BASE.test(text) || LEADING_ZERO.test(text)) {
     return {
       ambiguous: 'is a number in another base to some readers of YAML and decimal or a string to others',
