@@ -212,6 +212,18 @@ describe('proof of source', () => {
     }
   });
 
+  test('with traffic All the segment that proves is dropped all the same', () => {
+    const half = blockedModel({ state: 'NEW_SYN_RECV', initialSequence: 7 }, { blockAllTraffic: true });
+    expect(half.reason(segment('A', 8))).toBe('DROP_SCAN_BLOCKED');
+    expect(half.block).toMatchObject({ proven: true, until: START + blockTicks, dropped: 2 });
+    const whole = blockedModel(
+      { state: 'ESTABLISHED', sendUnacknowledged: 1, sendNext: 9 },
+      { blockAllTraffic: true, enforce: false },
+    );
+    expect(whole.reason(segment('A', 5))).toBe('WOULD_DROP_SCAN_BLOCKED');
+    expect(whole.block).toMatchObject({ proven: true, until: START + blockTicks, dropped: 2 });
+  });
+
   test('a block is never shortened by proof', () => {
     const { reason, block } = blockedModel({ state: 'NEW_SYN_RECV', initialSequence: 7 }, { blockTicks: 10 });
     reason(segment('A', 8));

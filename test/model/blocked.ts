@@ -71,7 +71,8 @@ export function newConnectionsTest(
   sockets: SocketLookup,
 ): BlockedVerdict {
   if (!ownDestination) {
-    const opens = transport.kind === 'tcp' && isSynWithoutAck(transport.flags);
+    // A SYN cut so short that its flags travel in the next fragment would open a connection behind this host.
+    const opens = transport.kind === 'tcp-short' || (transport.kind === 'tcp' && isSynWithoutAck(transport.flags));
     return opens ? DROP : { pass: 'PASS_FORWARDED', proven: false };
   }
   if (transport.kind === 'tcp' && !transport.fragmented && segmentKind(transport.flags) === 'other') {

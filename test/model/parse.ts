@@ -1,4 +1,4 @@
-import { type Address, type IpVersion, mapped } from '../support/address.ts';
+import { type Address, type IpVersion, isMapped, mapped } from '../support/address.ts';
 import { fold, pseudoHeaderSum, sumWords } from '../support/internet-checksum.ts';
 
 /** What the headers up to IP say. Offsets are into the frame; `end` is where IP says that its payload ends. */
@@ -66,13 +66,17 @@ function parseIpv6(frame: Buffer, at: number): IpPacket | 'malformed' {
   if (byte(frame, at) >> 4 !== 6 || at + 40 + payloadBytes > frame.length) return 'malformed';
   // RFC 2675: a jumbogram tells its length in a hop-by-hop option.
   if (payloadBytes === 0 && protocol === HOP_BY_HOP) return 'malformed';
+  const source = address6(frame, at + 8);
+  const destination = address6(frame, at + 24);
+  // It would pass for an IPv4 address in every table; Linux refuses such packets as well.
+  if (isMapped(source) || isMapped(destination)) return 'malformed';
   const type = payloadBytes > 0 ? byte(frame, at + 40) : 0;
   return {
     frame,
     version: 6,
     ipAt: at,
-    source: address6(frame, at + 8),
-    destination: address6(frame, at + 24),
+    source,
+    destination,
     protocol,
     payloadAt: at + 40,
     end: at + 40 + payloadBytes,

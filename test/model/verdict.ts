@@ -139,12 +139,13 @@ class Decision {
     const { enforce, detect, policy, blockAllTraffic, blockTicks } = this.#machine.config;
     const block = detect ? this.#liveBlock() : undefined;
     if (!block || block.spared || (enforce && block.monitor)) return undefined;
-    const { pass, proven }: BlockedVerdict = blockAllTraffic ? { proven: false } : this.#newConnections();
+    const { pass, proven }: BlockedVerdict = this.#newConnections();
     if (proven) {
       block.proven = true;
       block.until = Math.max(block.until, block.since + blockTicks);
     }
-    if (pass) return [policy, pass];
+    // Where all traffic is cut the test tells only whether the source is real.
+    if (pass && !blockAllTraffic) return [policy, pass];
     block.dropped++;
     block.last = this.#now;
     return [policy, enforce ? 'DROP_SCAN_BLOCKED' : 'WOULD_DROP_SCAN_BLOCKED'];

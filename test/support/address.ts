@@ -27,6 +27,11 @@ export function mapped(ipv4: number): Address {
   return V4_MAPPED | BigInt(ipv4);
 }
 
+/** Whether the table form is that of an IPv4 address: ::ffff:0:0/96. */
+export function isMapped(address: Address): boolean {
+  return address >> 32n === 0xffffn;
+}
+
 /** Network-order bytes, 4 or 16, of an address in text. Throws on anything that is not one address. */
 export function addressBytes(text: string): Buffer {
   if (isIPv4(text)) return Buffer.from(text.split('.').map(Number));
@@ -56,7 +61,7 @@ export function toAddress(text: string): Address {
 
 /** Table form as text: IPv4-mapped in dotted form, IPv6 as eight groups without compression. */
 export function formatAddress(address: Address): string {
-  if (address >> 32n === 0xffffn) {
+  if (isMapped(address)) {
     const v4 = Number(address & 0xffff_ffffn);
     return [v4 >>> 24, (v4 >>> 16) & 255, (v4 >>> 8) & 255, v4 & 255].join('.');
   }

@@ -8,6 +8,8 @@ import {
   from,
   GATEWAY4,
   GATEWAY6,
+  listed,
+  manuallyBlocked,
   NODE4,
   NODE4_SECOND,
   NODE6,
@@ -19,6 +21,7 @@ import {
   ports,
   RESOLVER4,
   RESOLVER6,
+  START,
   STRANGER4,
   STRANGER6,
   syn,
@@ -47,6 +50,28 @@ const confusedParsers: Case[] = [
       [syn(1, STRANGER4, {}, { etherType: 0x86dd }), syn(1, STRANGER6, {}, { etherType: 0x0800 })],
       pass('PASS_MALFORMED'),
     ),
+  },
+  {
+    name: 'an IPv6 packet from or to an IPv4-mapped address is malformed, so it speaks for no IPv4 host',
+    config: FIRST_VOTE_BLOCKS,
+    tables: [listed('198.51.100.0/24'), manuallyBlocked('203.0.113.9', START + 1_000)],
+    steps: [
+      ...each(
+        [
+          syn(1, `::ffff:${STRANGER4}`),
+          syn(1, STRANGER6, { destination: `::ffff:${NODE4}` }),
+          syn(1, '::ffff:203.0.113.9', { destination: `::ffff:${NODE4}` }),
+          from('::ffff:192.0.2.77', udp()),
+          from('::ffff:0.0.0.0', icmpv6({ type: 135 }), { hopLimit: 255 }),
+          syn(1, '::ffff:255.255.255.255', {}, { tags: [{}] }),
+        ],
+        pass('PASS_MALFORMED', 0),
+      ),
+      // Their neighbours in the address space are ordinary IPv6.
+      { frame: syn(1, '::fffe:192.0.2.77', { destination: '::1:ffff:0:1' }), expect: pass('PASS_NOT_OWN_ADDRESS') },
+      { frame: syn(1, '::1:192.0.2.77'), expect: drop('DROP_SCAN_DETECTED') },
+      { frame: syn(1, '192.0.2.77'), expect: drop('DROP_SCAN_DETECTED') },
+    ],
   },
   {
     name: 'a wrong version number is malformed',

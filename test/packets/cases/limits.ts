@@ -285,22 +285,6 @@ export const cases: Case[] = [
     ],
   },
   {
-    name: 'limit: a forwarded SYN whose first fragment is short reaches its target from a blocked source',
-    limit:
-      'A NewConnections block cannot judge forwarded fragments without a whole TCP header, so a SYN cut into tiny fragments passes on to pods. `traffic: All` stops it.',
-    config: { threshold: 1 },
-    steps: [
-      { frame: syn(1), expect: drop('DROP_SCAN_DETECTED') },
-      ...each(
-        [
-          from(STRANGER4, tcp({ flags: 'S' }), { destination: POD4, moreFragments: true, slice: [0, 8] }),
-          from(STRANGER4, tcp({ flags: 'S' }), { destination: POD4, fragmentOffset: 1, slice: [8] }),
-        ],
-        pass('PASS_FORWARDED'),
-      ),
-    ],
-  },
-  {
     name: 'limit: neighbour discovery is never dropped',
     limit: 'ICMPv6 neighbour discovery with hop limit 255 passes from every source, listed and blocked ones too.',
     tables: [{ table: 'manual', prefix: STRANGER6, value: { until: START + 1_000 } }],

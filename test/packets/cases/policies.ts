@@ -22,6 +22,13 @@ import {
 const FAMILIES = Object.entries({ IPv4: STRANGER4, IPv6: STRANGER6 });
 const NEW = pass('PASS_NEW_CONNECTION');
 
+/** The first `bytes` of a TCP header, more to come. */
+const shortFirstFragment = (source: string, destination: string, bytes: number): Buffer =>
+  from(source, tcp({ flags: 'A' }), {
+    ...{ destination, slice: [0, bytes], moreFragments: true },
+    ...(source.includes(':') && { extensions: [{ kind: 'fragment', more: true }] }),
+  });
+
 const monitor: Case[] = FAMILIES.flatMap(([family, source]) => [
   {
     name: `${family}: in Monitor the Nth target is counted and passed, and so is what a block would drop`,
@@ -107,7 +114,11 @@ const monitor: Case[] = FAMILIES.flatMap(([family, source]) => [
             pass('PASS_FORWARDED', POLICY),
           ),
           ...each(
-            ['S', 'SEW', 'SF', 'SR'].map((flags) => from(source, tcp({ flags }), { destination })),
+            [
+              ...['S', 'SEW', 'SF', 'SR'].map((flags) => from(source, tcp({ flags }), { destination })),
+              // Flags that travel in the next fragment may be a SYN's.
+              ...[0, 8, 16].map((bytes) => shortFirstFragment(source, destination, bytes)),
+            ],
             drop('DROP_SCAN_BLOCKED', POLICY),
           ),
         ],

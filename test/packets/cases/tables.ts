@@ -128,6 +128,8 @@ const lists: Case[] = FAMILIES.flatMap(([family, source]) => {
           ...['S', 'SEW', 'SF', 'SR', 'SPU'].map((flags) => from(source, tcp({ flags }), { destination: pod })),
           from(source, tcp({ flags: 'S', checksum: 'wrong' }), { destination: pod }),
           firstFragment(tcp({ flags: 'S', data: 64 }), 24, pod),
+          // Its flags travel in the next fragment.
+          ...[0, 8, 16].map((bytes) => firstFragment(tcp({ flags: 'A' }), bytes, pod)),
         ],
         drop('DROP_LIST', LIST),
       ),
