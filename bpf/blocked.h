@@ -246,6 +246,17 @@ static __always_inline bool parse_quoted(struct xdp_md *ctx, const struct packet
 	return true;
 }
 
+/* A plain SYN: dropped wherever it goes, so that no table needs to be asked for the commonest packet of a scanner. */
+static __always_inline bool opens_connection(struct xdp_md *ctx, const struct packet *p)
+{
+	struct segment s;
+
+	if (p->protocol != PROTO_TCP || p->fragment != FRAGMENT_NONE)
+		return false;
+	parse_tcp(ctx, p, &s);
+	return s.kind == TCP_NEW_CONNECTION;
+}
+
 /* What new_connections_test() returns: a reason to pass, or BLOCKED_DROP; and whether the packet proved its source. */
 #define BLOCKED_DROP REASON_COUNT
 #define BLOCKED_REASON_MASK 0xff
@@ -254,18 +265,15 @@ static __always_inline bool parse_quoted(struct xdp_md *ctx, const struct packet
 /*
  * What a NewConnections block lets through. To this node: only what a socket
  * proves to be part of a live flow. To others, whose sockets are not here: all
- * but new connections. Moves p on to its upper-layer header. Global, because it
- * is called for lists and for scan blocks.
+ * but new connections. Moves p on to its upper-layer header.
  */
-__noinline int new_connections_test(struct xdp_md *ctx, struct packet *p)
+static __always_inline int test_new_connections(struct xdp_md *ctx, struct packet *p)
 {
 	struct flow_query query = {};
 	struct segment s;
 	int chain = CHAIN_WHOLE, flow;
 	bool to_us;
 
-	if (!p)
-		return BLOCKED_DROP;
 	to_us = is_own(&p->target);
 	if (p->is_v6)
 		chain = walk_ipv6_chain(ctx, p);
@@ -295,6 +303,28 @@ __noinline int new_connections_test(struct xdp_md *ctx, struct packet *p)
 	query.is_v6 = p->is_v6;
 	flow = find_flow(ctx, &query);
 	return ((flow & FLOW_LIVE) ? PASS_LIVE_FLOW : BLOCKED_DROP) | ((flow & FLOW_PROVES_SOURCE) ? BLOCKED_PROVEN : 0);
+}
+
+/* Global, because it is called for lists and for scan blocks; leaves p as it was. */
+__noinline int new_connections_test(struct xdp_md *ctx, struct packet *p)
+{
+	__u32 l4, l4_bytes;
+	__u8 protocol;
+	int result;
+
+	if (!p)
+		return BLOCKED_DROP;
+	l4 = p->l4;
+	l4_bytes = p->l4_bytes;
+	protocol = p->protocol;
+	result = test_new_connections(ctx, p);
+	if (p->is_v6) {
+		p->l4 = l4;
+		p->l4_bytes = l4_bytes;
+		p->protocol = protocol;
+		p->fragment = FRAGMENT_NONE;
+	}
+	return result;
 }
 
 /* A proven source is blocked for the policy's whole duration, counted from the beginning; never for less than it was. */

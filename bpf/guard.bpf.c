@@ -79,11 +79,8 @@ static __always_inline int check_lists(struct xdp_md *ctx, struct packet *p)
 
 	if (!list || (list->flags & LIST_SPARED))
 		return GO_ON;
-	if (!(list->flags & LIST_ALL_TRAFFIC)) {
-		struct packet copy = *p;
-
-		reason = new_connections_test(ctx, &copy) & BLOCKED_REASON_MASK;
-	}
+	if (!(list->flags & LIST_ALL_TRAFFIC) && !opens_connection(ctx, p))
+		reason = new_connections_test(ctx, p) & BLOCKED_REASON_MASK;
 	if (!(list->flags & LIST_ENFORCE)) {
 		if (reason == BLOCKED_DROP)
 			count(list->owner, WOULD_DROP_LIST);
@@ -118,10 +115,9 @@ static __always_inline int check_blocked(struct xdp_md *ctx, struct packet *p, s
 	if ((cfg.flags & INSTANCE_ENFORCE) && (block->flags & BLOCK_MONITOR))
 		return GO_ON;
 	/* Where all traffic is cut the test still tells whether the source is real, until that is known. */
-	if (!(cfg.flags & INSTANCE_BLOCK_ALL_TRAFFIC) || !(block->flags & BLOCK_PROVEN)) {
-		struct packet copy = *p;
-
-		reason = new_connections_test(ctx, &copy);
+	if (!opens_connection(ctx, p) &&
+	    (!(cfg.flags & INSTANCE_BLOCK_ALL_TRAFFIC) || !(block->flags & BLOCK_PROVEN))) {
+		reason = new_connections_test(ctx, p);
 		if (reason & BLOCKED_PROVEN)
 			prove(key, block);
 		reason &= BLOCKED_REASON_MASK;
@@ -138,17 +134,16 @@ static __always_inline int check_blocked(struct xdp_md *ctx, struct packet *p, s
 	return XDP_DROP;
 }
 
-/* The Nth target: write the block, tell about it, and say what happens to this packet. */
-static __always_inline int block_source(struct xdp_md *ctx, const struct packet *p, struct block_key *key, bool spared,
-					__u64 now)
+/* The Nth target: write the block, tell about it, and say what happens to this packet. Global, for a stack of its own. */
+__noinline int block_source(struct xdp_md *ctx, struct packet *p, struct block_key *key, __u32 spared, __u64 now)
 {
 	__u32 zero = 0;
 	struct vote_result *result = bpf_map_lookup_elem(&vote_results, &zero);
 	struct block block = {};
 	int inserted;
 
-	if (!result)
-		return pass(PASS_OTHER);
+	if (!result || !p || !key)
+		return XDP_PASS;
 	block.flags = spared ? BLOCK_SPARED : (cfg.flags & INSTANCE_ENFORCE) ? 0 : BLOCK_MONITOR;
 	block.since = block.last = now;
 	block.until = now + (block.flags ? cfg.block_ticks : cfg.unproven_ticks);
@@ -261,15 +256,54 @@ static __always_inline int detect(struct xdp_md *ctx, struct packet *p, struct b
 	return pass(PASS_NEW_CONNECTION);
 }
 
+/* Everything about a packet that some table may know, or that may vote. */
+static __always_inline int judge(struct xdp_md *ctx, struct packet *p, __u32 concern)
+{
+	struct block_key key;
+	__u32 class = 0;
+	bool spared = false;
+	__u64 now = now_ticks();
+	int verdict;
+
+	if (concern & CONCERN_CLASS) {
+		class = source_class(p);
+		spared = class & CLASS_NEVER_BLOCK;
+	}
+	if (!spared) {
+		if (concern & CONCERN_LIST) {
+			struct control *c = get_control();
+
+			verdict = check_lists(ctx, p);
+			if (verdict != GO_ON)
+				return verdict;
+			if (c && c->manual_entries) {
+				verdict = check_manual(p, now);
+				if (verdict != GO_ON)
+					return verdict;
+			}
+		}
+		if (concern & CONCERN_ALLOW) {
+			struct allow_value *allow = find_allow(p);
+
+			if (allow && allow->until > now)
+				return pass(PASS_ALLOWED);
+		}
+	}
+	identify(p, class, &key);
+	if ((concern & CONCERN_BLOCK) && !spared && (cfg.flags & INSTANCE_DETECT)) {
+		verdict = check_blocked(ctx, p, &key, now);
+		if (verdict != GO_ON)
+			return verdict;
+	}
+	return detect(ctx, p, &key, spared, now);
+}
+
 SEC("xdp.frags")
 int guard(struct xdp_md *ctx)
 {
-	struct packet p = {};
-	struct block_key key;
-	__u32 ether_type, concern, class = 0;
-	bool spared = false;
-	__u64 now = 0;
-	int verdict;
+	/* Nothing takes its address here: on the way of most packets it stays in registers. */
+	struct packet p;
+	__u32 ether_type, concern;
 
 	ether_type = parse_ethernet(ctx, &p);
 	/* No owner: whose packet it would be cannot be told. */
@@ -283,40 +317,23 @@ int guard(struct xdp_md *ctx)
 		return pass(PASS_NEIGHBOUR_DISCOVERY);
 
 	concern = concern_about(&p);
-	if (concern)
-		now = now_ticks();
-	if (concern & CONCERN_CLASS) {
-		class = source_class(&p);
-		spared = class & CLASS_NEVER_BLOCK;
-	}
-	if (concern && !spared) {
-		if (concern & CONCERN_LIST) {
-			__u32 zero = 0;
-			struct control *c = bpf_map_lookup_elem(&control, &zero);
+	/* Most packets: no table knows the source, and it opens nothing. */
+	if (!concern && !(p.is_v6 && is_extension_header(p.protocol))) {
+		struct segment s;
 
-			verdict = check_lists(ctx, &p);
-			if (verdict != GO_ON)
-				return verdict;
-			if (c && c->manual_entries) {
-				verdict = check_manual(&p, now);
-				if (verdict != GO_ON)
-					return verdict;
-			}
-		}
-		if (concern & CONCERN_ALLOW) {
-			struct allow_value *allow = find_allow(&p);
+		if (!(cfg.flags & INSTANCE_DETECT) || p.protocol != PROTO_TCP || p.fragment == FRAGMENT_LATER)
+			return pass(PASS_OTHER);
+		parse_tcp(ctx, &p, &s);
+		if (s.kind == TCP_ORDINARY)
+			return pass(PASS_OTHER);
+	}
+	{
+		struct packet copy = p;
 
-			if (allow && allow->until > now)
-				return pass(PASS_ALLOWED);
-		}
+		if (!load_target(ctx, &copy))
+			return pass(PASS_MALFORMED);
+		return judge(ctx, &copy, concern);
 	}
-	identify(&p, class, &key);
-	if ((concern & CONCERN_BLOCK) && !spared && (cfg.flags & INSTANCE_DETECT)) {
-		verdict = check_blocked(ctx, &p, &key, now);
-		if (verdict != GO_ON)
-			return verdict;
-	}
-	return detect(ctx, &p, &key, spared, now ?: now_ticks());
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

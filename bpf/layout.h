@@ -145,7 +145,8 @@ struct interface_state {
  * `concern`: what may know a source, asked before any table. A cell is 4 bits,
  * 16 to a u64. It may say yes wrongly, never no: bits are set after the entry
  * they announce and taken back only by building the other half afresh and
- * flipping `control.concern_half`. The kernel always sets bits in both halves.
+ * flipping concern_half. The kernel always sets bits in both halves. The map is
+ * one element: struct control, then both halves.
  * Cells of a half: [0, 65536) IPv4 by /16; [65536, 131072) IPv6 by /16; then cell_mask + 1 hashed ones.
  */
 enum concern {
@@ -156,7 +157,7 @@ enum concern {
 };
 #define CONCERN_WIDE_CELLS 131072
 
-/* `control`, one entry, mmapped. */
+/* What `concern` begins with; mmapped. */
 struct control {
 	__u32 concern_half;		/* 0 or 1 */
 	__u32 v6_levels;		/* which of enum v6_level any cell stands for; only ever grows */

@@ -112,7 +112,7 @@ static __always_inline __u32 parse_ethernet(struct xdp_md *ctx, struct packet *p
 	return bpf_ntohs(type);
 }
 
-/* Fills everything but the inside of L4. False: the header contradicts the frame. */
+/* Fills everything but the target and the inside of L4. False: the header contradicts the frame. */
 static __always_inline bool parse_ipv4(struct xdp_md *ctx, struct packet *p)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -131,8 +131,6 @@ static __always_inline bool parse_ipv4(struct xdp_md *ctx, struct packet *p)
 		return false;
 	p->source.hi = 0;
 	p->source.lo = IPV4_MAPPED | bpf_ntohl(ip->source);
-	p->target.hi = 0;
-	p->target.lo = IPV4_MAPPED | bpf_ntohl(ip->target);
 	p->l4 = p->l3 + header_bytes;
 	p->l4_bytes = total_bytes - header_bytes;
 	p->protocol = ip->protocol;
@@ -159,16 +157,38 @@ static __always_inline bool parse_ipv6(struct xdp_md *ctx, struct packet *p)
 		return false;
 	p->source.hi = bpf_be64_to_cpu(ip->source[0]);
 	p->source.lo = bpf_be64_to_cpu(ip->source[1]);
-	p->target.hi = bpf_be64_to_cpu(ip->target[0]);
-	p->target.lo = bpf_be64_to_cpu(ip->target[1]);
 	/* Would pass for the IPv4 source in every table; Linux refuses such packets as well (RFC 4291 2.5.5.2). */
-	if (is_mapped(&p->source) || is_mapped(&p->target))
+	if (is_mapped(&p->source) || (!ip->target[0] && (ip->target[1] & bpf_htonl(0xffffffff)) == bpf_htonl(0xffff)))
 		return false;
 	p->l4 = p->l3 + sizeof(*ip);
 	p->l4_bytes = payload_bytes;
 	p->protocol = p->next_header = ip->next_header;
 	p->is_v6 = 1;
 	p->fragment = FRAGMENT_NONE;
+	return true;
+}
+
+/* The target: apart, since most packets are passed without it being looked at. */
+static __always_inline bool load_target(struct xdp_md *ctx, struct packet *p)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	void *l3 = data + within_packet(p->l3);
+
+	if (p->is_v6) {
+		struct ipv6_header *ip = l3;
+
+		if ((void *)(ip + 1) > end)
+			return false;
+		p->target.hi = bpf_be64_to_cpu(ip->target[0]);
+		p->target.lo = bpf_be64_to_cpu(ip->target[1]);
+	} else {
+		struct ipv4_header *ip = l3;
+
+		if ((void *)(ip + 1) > end)
+			return false;
+		p->target.hi = 0;
+		p->target.lo = IPV4_MAPPED | bpf_ntohl(ip->target);
+	}
 	return true;
 }
 

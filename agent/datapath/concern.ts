@@ -2,14 +2,10 @@ import type { Prefix } from '../../api/cidr.ts';
 import type { BpfMap, MappedArray } from '../libbpf/map.ts';
 import { concernWideCells, controlStruct, v6Level } from './layout.ts';
 
-/** bpf/concern.h's mix32, bit for bit. */
-export const mix32 = (input: number): number => {
-  let x = input | 0;
-  x ^= x >>> 16;
-  x = Math.imul(x, 0x7feb352d);
-  x ^= x >>> 15;
-  x = Math.imul(x, 0x846ca68b);
-  return (x ^ (x >>> 16)) >>> 0;
+/** bpf/concern.h's spread(), bit for bit. */
+export const spread = (input: number): number => {
+  const x = Math.imul(input, 0x9e3779b1);
+  return (x ^ (x >>> 15)) >>> 0;
 };
 
 /** 8 cells of 4 bits a 32-bit word. */
@@ -35,7 +31,7 @@ export const cellsOf = (prefix: Prefix, cells: number, secret: bigint): Cells =>
       const count = prefix.length >= 16 ? 1 : 2 ** (16 - prefix.length);
       return { first: address >>> 16, count, level: 0 };
     }
-    return { first: concernWideCells + (mix32((address >>> 8) ^ low) & mask), count: 1, level: 0 };
+    return { first: concernWideCells + (spread((address >>> 8) ^ low) & mask), count: 1, level: 0 };
   }
   const hi = prefix.value >> 64n;
   if (prefix.length < 32) {
@@ -48,11 +44,15 @@ export const cellsOf = (prefix: Prefix, cells: number, secret: bigint): Cells =>
     level === v6Level.V6_LEVEL_64 ? hi : level === v6Level.V6_LEVEL_48 ? (hi >> 16n) << 16n : (hi >> 32n) << 32n;
   const top = Number(kept >> 32n);
   const bottom = Number(kept & 0xffff_ffffn);
-  const hash = mix32(top ^ mix32((bottom + Math.imul(level, 0x9e3779b1) + high) | 0));
+  const hash = spread(top ^ spread(bottom ^ level ^ high));
   return { first: concernWideCells + (hash & mask), count: 1, level };
 };
 
-export const concernWords = (cells: number): number => (2 * (concernWideCells + cells)) / 16;
+/** Bytes of the map's one element: struct control, then two halves of cells, two to a byte. */
+export const concernBytes = (cells: number): number => controlStruct.bytes + concernWideCells + cells;
+
+/** Its inverse: cells of a half. */
+export const concernCellsOf = (bytes: number): number => bytes - controlStruct.bytes - concernWideCells;
 
 /**
  * The prefilter that the program asks before any table, seen from user space. Bits are added to both halves at once;
@@ -61,20 +61,18 @@ export const concernWords = (cells: number): number => (2 * (concernWideCells + 
 export class ConcernFilter {
   readonly #words: Int32Array;
   readonly #control: Int32Array;
-  readonly #maps: readonly MappedArray[];
+  readonly #map: MappedArray;
   readonly #cells: number;
   readonly #secret: bigint;
   readonly #halfWords: number;
 
-  constructor(concern: BpfMap, control: BpfMap, cells: number, secret: bigint) {
-    const words = concern.mmap();
-    const controls = control.mmap();
-    this.#maps = [words, controls];
-    this.#words = new Int32Array(words.memory);
-    this.#control = new Int32Array(controls.memory);
-    this.#cells = cells;
+  constructor(concern: BpfMap, secret: bigint) {
+    this.#map = concern.mmap();
+    this.#control = new Int32Array(this.#map.memory, 0, controlStruct.bytes / 4);
+    this.#cells = concernCellsOf(concern.shape.valueBytes);
+    this.#halfWords = (concernWideCells + this.#cells) / CELLS_A_WORD;
+    this.#words = new Int32Array(this.#map.memory, controlStruct.bytes, 2 * this.#halfWords);
     this.#secret = secret;
-    this.#halfWords = (concernWideCells + cells) / CELLS_A_WORD;
   }
 
   /** Announces an entry that already stands in its table. */
@@ -111,7 +109,7 @@ export class ConcernFilter {
   }
 
   close(): void {
-    for (const map of this.#maps) map.unmap();
+    this.#map.unmap();
   }
 
   #mark(half: number, prefix: Prefix, bits: number): void {

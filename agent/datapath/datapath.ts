@@ -120,12 +120,7 @@ export class Datapath {
     this.#sets = new SetSlots(parts.tables, parts.pins);
     this.#attachments = new Attachments(parts.pins);
     this.manual = new ManualBlocks(parts.tables);
-    this.concern = new ConcernFilter(
-      parts.tables.map('concern'),
-      parts.tables.map('control'),
-      parts.options.sizes.concernCells,
-      parts.tables.layout.secret[0],
-    );
+    this.concern = new ConcernFilter(parts.tables.map('concern'), parts.tables.layout.secret[0]);
   }
 
   /**

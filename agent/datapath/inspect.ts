@@ -25,12 +25,7 @@ export class PinnedDatapath implements Disposable {
     this.owners = new Owners(tables.map('owners'));
     this.clock = new KernelClock(clockProgram, tables.layout.ticksPerSecond);
     this.manual = new ManualBlocks(tables);
-    this.concern = new ConcernFilter(
-      tables.map('concern'),
-      tables.map('control'),
-      tables.concernCells,
-      tables.layout.secret[0],
-    );
+    this.concern = new ConcernFilter(tables.map('concern'), tables.layout.secret[0]);
   }
 
   /** @throws PortcullisError NotRoot, NothingPinned, LayoutMismatch, LayoutForeign */

@@ -4,7 +4,7 @@ import { BpfError } from '../libbpf/bpf-error.ts';
 import { BpfMap, u32, updateFlag } from '../libbpf/map.ts';
 import { BpfObject } from '../libbpf/object.ts';
 import { decodeBlock } from './codec.ts';
-import { concernWords } from './concern.ts';
+import { concernBytes } from './concern.ts';
 import {
   configStruct,
   layoutMagic,
@@ -57,7 +57,7 @@ const shapes = (sizes: TableSizes, slots: number): Record<string, Shape> => ({
   rings: { maxEntries: RINGS * ringEntries(sizes) },
   domains: { maxEntries: sizes.domains },
   probes: { maxEntries: sizes.domains, valueBytes: sourcesPerDomain * slots * probeStruct.bytes },
-  concern: { maxEntries: concernWords(sizes.concernCells) },
+  concern: { maxEntries: 1, valueBytes: concernBytes(sizes.concernCells) },
   counters: { maxEntries: sizes.maxOwners * reason.REASON_COUNT },
   owners: { maxEntries: sizes.maxOwners },
   events: { maxEntries: sizes.ringBufferBytes },
@@ -186,11 +186,6 @@ export class NodeTables {
 
   get names(): string[] {
     return [...this.#maps.keys()];
-  }
-
-  /** Cells of one half of the prefilter. */
-  get concernCells(): number {
-    return (this.map('concern').shape.maxEntries * 16) / 2 - 131_072;
   }
 
   /** Makes every map of `object` one of these. */

@@ -1,9 +1,10 @@
 /** Text to plain values, with the line of each, in the part of YAML that every reader understands alike. */
-import { Composer, type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, Parser } from 'yaml';
+import { Composer, type Document, isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, type Node, Parser } from 'yaml';
 import type { ErrorCode } from '../../api/errors.ts';
 import { describeValue, type FieldPath } from '../../api/field-path.ts';
 import { MAX_PROBLEMS, type Problem, problem } from '../../api/problem.ts';
 import { resolvePlain } from './yaml-scalars.ts';
+import { readSimple } from './yaml-simple.ts';
 
 /** Deeper than any object of the API, shallow enough for every recursion over a value. */
 const MAX_DEPTH = 64;
@@ -216,9 +217,37 @@ function compose(chunk: Chunk, counter: LineCounter): Document.Parsed[] {
   return [...composer.compose(tokens)] as Document.Parsed[];
 }
 
+/** Tokens of a document for the full parser: each costs it some 0.5 kB. A list of 10,000 entries has 400,000 at most. */
+const MAX_TOKENS = 500_000;
+
+function hasTooManyTokens(text: string): boolean {
+  let count = 0;
+  for (const _ of new Lexer().lex(text)) if (++count > MAX_TOKENS) return true;
+  return false;
+}
+
 function readChunk(chunk: Chunk): YamlDocument | undefined {
   const envelope = checkEnvelope(chunk) ?? checkTabs(chunk);
   if (envelope) return refused(envelope.line, envelope);
+  const simple = readSimple(chunk.text);
+  if (simple === undefined) return readFully(chunk);
+  const first = chunk.text.split('\n').findIndex((line) => !/^(?:---| *(?:#|\r?$))/.test(line));
+  return {
+    line: chunk.lineOffset + first + 1,
+    value: simple.value,
+    problems: [],
+    // Only a refused object needs its lines, and may take the time of the full parser.
+    lineOf: (path) => (readFully(chunk) as YamlDocument).lineOf(path),
+  };
+}
+
+/** Reads a document with the full parser. */
+function readFully(chunk: Chunk): YamlDocument | undefined {
+  if (hasTooManyTokens(chunk.text)) {
+    const line = chunk.lineOffset + 1;
+    const message = `the document has more than ${MAX_TOKENS} words and signs`;
+    return refused(line, { ...problem('FileTooLarge', [], message, 'Split the document.'), line });
+  }
 
   const counter = new LineCounter();
   const lineAtOffset = (offset: number) => chunk.lineOffset + Math.max(1, counter.linePos(offset).line);

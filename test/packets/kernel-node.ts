@@ -73,12 +73,7 @@ export class KernelNode implements AsyncDisposable {
     this.#pins = pins;
     this.tables = tables;
     this.options = options;
-    this.#concern = new ConcernFilter(
-      tables.map('concern'),
-      tables.map('control'),
-      options.sizes.concernCells,
-      tables.layout.secret[0],
-    );
+    this.#concern = new ConcernFilter(tables.map('concern'), tables.layout.secret[0]);
     this.#ring = new RingBuffer(tables.map('events'));
   }
 
