@@ -14,6 +14,7 @@ import { watchHost } from './host/watch.ts';
 import { StatusFile } from './report/file.ts';
 import { buildStatus } from './report/status.ts';
 import type { DesiredState } from './resolve/desired-state.ts';
+import { earliest } from './resolve/expiry.ts';
 import { resolve } from './resolve/resolve.ts';
 import { type RunSettings, trackingDomains } from './settings.ts';
 import { DirectorySource } from './source/directory.ts';
@@ -38,6 +39,9 @@ const COLLECT_EVERY_SECONDS = 10;
 const CLOCK_STEP_MS = 1000;
 /** After a failed apply; the kernel holds its last good state meanwhile. */
 const RETRY_MS = 5000;
+/** An interface that refused a program, or carries somebody else's, is tried again this much later. */
+const REATTACH_MS = 30_000;
+const REFUSALS: readonly string[] = ['AttachFailed', 'ForeignXdpProgram', 'BpfLoadFailed'];
 /** setTimeout takes no longer than this. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -95,6 +99,8 @@ export class Agent {
   #applyFindings: readonly Finding[] = [];
   #tableFindings: readonly Finding[] = [];
   #hostFinding: Finding | undefined;
+  /** An earlier agent's programs run, and what it was told is not known: until every file could be read once, they stay. */
+  #isPastUnknown: boolean;
   #wake = () => {};
   #isDue = false;
 
@@ -112,6 +118,7 @@ export class Agent {
     source: DirectorySource;
     state: StateStore | undefined;
     blocks: readonly SavedBlock[];
+    isPastUnknown: boolean;
   }) {
     this.#settings = parts.settings;
     this.#log = parts.log;
@@ -119,6 +126,7 @@ export class Agent {
     this.#source = parts.source;
     this.#state = parts.state;
     this.#blocksToRestore = parts.blocks;
+    this.#isPastUnknown = parts.isPastUnknown;
     const { logger } = parts.log;
     this.#scans = new ScanRecorder((line) => logTelemetry(logger, line), { startedAtMs: this.#startedAtMs });
     this.#connections = new ConnectionLog((line) => logTelemetry(logger, line));
@@ -150,7 +158,8 @@ export class Agent {
     ]);
     const { policies: directory, maxPolicyFiles: maxFiles, maxFileBytes } = settings;
     const source = new DirectorySource({ directory, maxFiles, maxFileBytes, lastGood });
-    return new Agent({ settings, log, datapath, source, state, blocks });
+    const isPastUnknown = datapath.adopted && lastGood.length === 0;
+    return new Agent({ settings, log, datapath, source, state, blocks, isPastUnknown });
   }
 
   /** Until `signal` aborts; then everything is written down and let go, and nothing detached. */
@@ -249,7 +258,11 @@ export class Agent {
         neverBlock: this.#settings.neverBlock,
         nowMs: atMs,
       });
-      const { findings } = await this.#datapath.apply(desired, () => this.#restoreBlocks());
+      if (policies.findings.every(({ severity }) => severity !== 'error')) this.#isPastUnknown = false;
+      const { findings } = await this.#datapath.apply(desired, {
+        prepare: () => this.#restoreBlocks(),
+        keepOthers: this.#isPastUnknown,
+      });
       const durationMs = performance.now() - startedMs;
       this.#desired = desired;
       this.#applyFindings = findings;
@@ -268,7 +281,8 @@ export class Agent {
       this.#applied = true;
       this.#tellFindings();
       await this.#saveObjects();
-      return desired.nextChangeAtMs;
+      const reattachAtMs = findings.some(({ code }) => REFUSALS.includes(code)) ? atMs + REATTACH_MS : undefined;
+      return earliest([desired.nextChangeAtMs, reattachAtMs]);
     } catch (error) {
       const durationMs = performance.now() - startedMs;
       this.#lastApply = { atMs, durationMs, error: messageOf(error) };

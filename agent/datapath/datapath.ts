@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { release } from 'node:os';
 import { type ErrorCode, ErrorTable, PortcullisError } from '../../api/errors.ts';
 import type { Finding } from '../finding.ts';
+import { BpfError } from '../libbpf/bpf-error.ts';
 import { u32 } from '../libbpf/map.ts';
 import { BpfObject } from '../libbpf/object.ts';
 import type { BpfProgram } from '../libbpf/program.ts';
@@ -184,14 +185,18 @@ export class Datapath {
 
   /**
    * Brings the kernel into the desired state. Each part that fails becomes a finding; the others hold. `prepare` is
-   * called when owners have their ids and nothing new is attached yet.
+   * called when owners have their ids and nothing new is attached yet. With `keepOthers` what an earlier agent left
+   * in force is not touched: what it was told is not known (yet).
    */
-  async apply(desired: DesiredState, prepare: () => void = () => {}): Promise<ApplyResult> {
+  async apply(
+    desired: DesiredState,
+    { prepare = () => {}, keepOthers = false }: { prepare?: () => void; keepOthers?: boolean } = {},
+  ): Promise<ApplyResult> {
     const findings: Finding[] = [];
     if (!this.#frags)
       findings.push(finding('FragsUnavailable', `kernel ${release()} takes no frames of several buffers`));
 
-    const { retired, refused } = this.owners.assign(desired.owners, Date.now());
+    const { retired, refused } = this.owners.assign(desired.owners, Date.now(), keepOthers);
     for (const { kind, name } of refused)
       findings.push(
         finding('TableFull', `no owner id is left for ${kind} ${name}`, {
@@ -205,7 +210,7 @@ export class Datapath {
     // Before any program: a node must never be cut off from what keeps it alive, not for a moment.
     findings.push(...this.#applyOwnAddresses(desired), ...this.#applyClasses(desired));
     prepare();
-    await this.#applyInterfaces(desired, findings);
+    await this.#applyInterfaces(desired, findings, keepOthers);
     this.tables.commit();
     const windows = desired.interfaces.map(({ policy }) => policy?.windowMs ?? 0);
     this.#windowTicks = BigInt(Math.ceil((Math.max(0, ...windows) * this.clock.ticksPerSecond) / 1000)) || 1n;
@@ -313,10 +318,11 @@ export class Datapath {
         ];
   }
 
-  async #applyInterfaces(desired: DesiredState, findings: Finding[]): Promise<void> {
+  async #applyInterfaces(desired: DesiredState, findings: Finding[], keepOthers: boolean): Promise<void> {
     for (const ifindex of this.#attachments.dropGone()) this.#forget(ifindex);
     const slots = await this.#applySets(desired, findings);
     for (const wanted of desired.interfaces) {
+      if (keepOthers && this.#attachments.get(wanted.ifindex) && !this.#running.has(wanted.ifindex)) continue;
       const owner = wanted.policy ? this.owners.idOf({ kind: 'PortScanPolicy', name: wanted.policy.name }) : 0;
       const slot = slots.get(wanted.ifindex);
       if (owner === undefined || slot === undefined) continue;
@@ -334,6 +340,7 @@ export class Datapath {
         );
       }
     }
+    if (keepOthers) return;
     const kept = new Set(desired.interfaces.map(({ ifindex }) => ifindex));
     for (const { ifindex } of this.#attachments.all) {
       if (kept.has(ifindex)) continue;
@@ -424,14 +431,20 @@ export class Datapath {
       name: wanted.name,
       policy: wanted.policy?.name,
     });
+    this.#recordInterface(wanted, instance.owner, this.#programs.get(config));
+  }
+
+  /** For tools that run without the agent; a full table costs them a name and nobody protection. */
+  #recordInterface(wanted: DesiredInterface, owner: number, program: BpfProgram | undefined): void {
     const state = Buffer.alloc(interfaceStateStruct.bytes);
-    state.writeUInt32LE(instance.owner, interfaceStateStruct.policy);
-    state.writeUInt32LE(
-      this.#programs.get(config)?.info().verifiedInstructions ?? 0,
-      interfaceStateStruct.verifiedInstructions,
-    );
+    state.writeUInt32LE(owner, interfaceStateStruct.policy);
+    state.writeUInt32LE(program?.info().verifiedInstructions ?? 0, interfaceStateStruct.verifiedInstructions);
     state.write(wanted.name, interfaceStateStruct.name, 15, 'utf8');
-    this.tables.map('interfaces').update(u32(wanted.ifindex), state);
+    try {
+      this.tables.map('interfaces').update(u32(wanted.ifindex), state);
+    } catch (error) {
+      if (!(error instanceof BpfError)) throw error;
+    }
   }
 
   /** Attaches, or changes between native and generic: the kernel lets the two not be there together, so that has a gap. */

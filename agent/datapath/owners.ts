@@ -60,11 +60,11 @@ export class Owners {
    * Gives every wanted object an id and retires the others. Returns the ids that were retired by this call, whose
    * blocks are to be lifted, and the objects for which there is no id left.
    */
-  assign(wanted: readonly OwnerKey[], nowMs: number): { retired: number[]; refused: OwnerKey[] } {
+  assign(wanted: readonly OwnerKey[], nowMs: number, keepOthers = false): { retired: number[]; refused: OwnerKey[] } {
     const names = new Set(wanted.map(({ kind, name }) => `${kind}/${name}`));
     const retired: number[] = [];
     for (const owner of this.all) {
-      if (owner.retiredAtMs !== 0 || names.has(`${owner.kind}/${owner.name}`)) continue;
+      if (keepOthers || owner.retiredAtMs !== 0 || names.has(`${owner.kind}/${owner.name}`)) continue;
       this.#write({ ...owner, retiredAtMs: nowMs });
       retired.push(owner.id);
     }
