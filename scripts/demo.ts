@@ -77,6 +77,9 @@ async function tell(net: TestNet): Promise<void> {
 
   terminal.step('Who is blocked, and why');
   terminal.text(await agent.command(['blocked']));
+  const records = agent.scanRecords();
+  for (const record of records) terminal.text(`in its log: ${record}`);
+  terminal.check(records.length === 1, `${records.length} record of the whole scan`);
   const blocked = (await agent.blocks()).map(({ source }) => source);
   terminal.check(
     blocked.join() === addresses.attacker,
@@ -123,6 +126,8 @@ interface DemoAgent {
   /** Runs a command of the agent against its pins, shows it, and returns what it wrote. */
   command(args: readonly string[]): Promise<string>;
   blocks(): Promise<readonly Block[]>;
+  /** The lines of its log that tell of scans. */
+  scanRecords(): readonly string[];
   stop(): Promise<void>;
 }
 
@@ -151,6 +156,7 @@ async function startAgent(net: TestNet, victim: Namespace): Promise<DemoAgent> {
       return ask(command);
     },
     blocks: async () => JSON.parse(await ask(['blocked', '-o', 'json'])) as readonly Block[],
+    scanRecords: () => running.stdout.split('\n').filter((line) => line.includes('"event":"scan"')),
     stop: async () => {
       terminal.command('victim', ['kill', '-TERM', `${running.pid}`]);
       const { code, signal } = await running.stop();

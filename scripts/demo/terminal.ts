@@ -26,7 +26,7 @@ export class Terminal {
   }
 
   text(text: string): void {
-    for (const line of text.trimEnd().split('\n')) this.#line(`   ${line}`);
+    for (const line of text.trimEnd().split('\n')) this.#line(`   ${line}`.trimEnd());
   }
 
   /** A fact that the demo promises; one that does not hold fails the demo. */
