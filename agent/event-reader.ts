@@ -8,9 +8,14 @@ import type { ScanRecorder } from './telemetry/scans.ts';
 /** Events between two looks at the clock: a flood is counted, not decoded one by one. */
 const EVENTS_A_LOOK = 256;
 
+/** What the reader needs of the datapath: where the ring is, and what numbers in events stand for. */
+export type EventSource = Pick<Datapath, 'tables' | 'owners' | 'clock'> & {
+  readonly options: { readonly sizes: { readonly maxOwners: number } };
+};
+
 /** Reads the ring and hands events to telemetry. A connection beyond the log's rate is only counted, at 20 ns each. */
 export class EventReader {
-  readonly #datapath: Datapath;
+  readonly #datapath: EventSource;
   readonly #scans: ScanRecorder;
   readonly #connections: ConnectionLog;
   readonly #names: EventNames;
@@ -21,7 +26,7 @@ export class EventReader {
   #hasRoom = true;
 
   constructor(
-    datapath: Datapath,
+    datapath: EventSource,
     to: { scans: ScanRecorder; connections: ConnectionLog; interfaceName: (ifindex: number) => string | undefined },
   ) {
     this.#datapath = datapath;
