@@ -29,6 +29,8 @@ export class Votes {
   readonly #settled = new Map<string, number>();
 
   cast({ owner, source, target, port, now, threshold, windowTicks }: Candidate): Vote {
+    // Nothing is remembered of a source whose first vote decides, not even that it has voted.
+    if (threshold <= 1) return { kind: 'nth', ports: [port] };
     const voter = `${owner} ${source}`;
     if (now - (this.#settled.get(voter) ?? -SETTLED_TICKS) < SETTLED_TICKS) return { kind: 'settled' };
     const targets = this.#targets.get(voter) ?? new Map();

@@ -172,7 +172,13 @@ class Decision {
     if (kind === 'other') return nothing;
     if (!this.#countsAsDestination()) return 'PASS_NOT_OWN_ADDRESS';
     if (transport.kind === 'tcp' && !checksumCounts(this.#packet, transport)) return 'PASS_BAD_CHECKSUM';
-    if (this.#neverBlock && this.#liveBlock()?.spared) return 'PASS_NEVER_BLOCK';
+    const record = this.#neverBlock ? this.#liveBlock() : undefined;
+    if (record?.spared) {
+      // Reported already: what it goes on to probe is counted there.
+      record.dropped++;
+      record.last = this.#now;
+      return 'PASS_NEVER_BLOCK';
+    }
     const voted = this.#vote(transport.destinationPort);
     if (voted) return voted;
     if (kind === 'probe') return 'PASS_PROBE';

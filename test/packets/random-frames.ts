@@ -60,6 +60,8 @@ const LIST_OWNERS = [11, 12, 13];
 const INSTANCES = 6;
 /** Sources of each IP version that send most of a scene's frames. */
 const SCENE_SOURCES = 2;
+/** Frames at the very tick where a window or a block ends: enough that some come from the source it is about. */
+const EDGE_FRAMES = 12;
 
 /** The interfaces, policies and first table contents for a seed. */
 export function randomWorld(seed: number): RandomWorld {
@@ -106,12 +108,28 @@ export function randomWorld(seed: number): RandomWorld {
 export function* randomFrames(seed: number): Generator<RandomFrame, never> {
   const random = new Random(seed);
   const builder = new FrameBuilder(random);
+  const { instances } = randomWorld(seed);
+  let now = RANDOM_START;
   for (;;) {
     builder.newScene();
     const interfaces = [random.below(INSTANCES), random.below(INSTANCES)];
+    const seen: { tick: number; instance: number }[] = [];
     for (let length = 50 + random.below(300); length > 0; length--) {
       const instance = random.chance(0.9) ? random.pick(interfaces) : random.below(INSTANCES);
-      yield { frame: builder.next(), tickAdvance: randomTicks(random), instance };
+      const tickAdvance = randomTicks(random);
+      now += tickAdvance;
+      seen.push({ tick: now, instance });
+      yield { frame: builder.next(), tickAdvance, instance };
+      if (!random.chance(0.03)) continue;
+      // To the very tick at which something seen in this scene becomes too old, or the one before, and several frames there.
+      const old = random.pick(seen);
+      const { windowTicks, unprovenTicks } = instances[old.instance]!;
+      const edge = old.tick + (random.chance(0.7) ? windowTicks : unprovenTicks) - random.below(2);
+      if (edge <= now) continue;
+      for (let count = 0; count < EDGE_FRAMES; count++) {
+        yield { frame: builder.next(), tickAdvance: edge - now, instance: old.instance };
+        now = edge;
+      }
     }
   }
 }
