@@ -91,7 +91,7 @@ export function loadPolicyFile(file: string, content: string | Uint8Array, limit
   const objects: LoadedObject[] = [];
   const findings: FileFinding[] = [];
   const lines = new Map<string, number>();
-  for (const document of readYaml(text, MAX_DOCUMENTS)) {
+  for (const document of readYaml(text, { maxDocuments: MAX_DOCUMENTS })) {
     const identity = identify(document.value);
     const { object, problems } = checkDocument(document);
     findings.push(...problems.map((at) => toFinding(file, at.line, at, identity)));

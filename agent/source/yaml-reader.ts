@@ -29,6 +29,13 @@ export interface YamlDocument {
   lineOf(path: FieldPath): number;
 }
 
+export interface ReadOptions {
+  /** Default: no bound. */
+  readonly maxDocuments?: number;
+  /** Default false; the values are the same, the cost is not. */
+  readonly fullParserOnly?: boolean;
+}
+
 interface Chunk {
   readonly text: string;
   /** Lines of the text before it. */
@@ -226,18 +233,22 @@ function hasTooManyTokens(text: string): boolean {
   return false;
 }
 
-function readChunk(chunk: Chunk): YamlDocument | undefined {
+function readChunk(chunk: Chunk, fullParserOnly: boolean): YamlDocument | undefined {
   const envelope = checkEnvelope(chunk) ?? checkTabs(chunk);
   if (envelope) return refused(envelope.line, envelope);
-  const simple = readSimple(chunk.text);
+  const simple = fullParserOnly ? undefined : readSimple(chunk.text);
   if (simple === undefined) return readFully(chunk);
   const first = chunk.text.split('\n').findIndex((line) => !/^(?:---| *(?:#|\r?$))/.test(line));
+  let full: YamlDocument | undefined;
   return {
     line: chunk.lineOffset + first + 1,
     value: simple.value,
     problems: [],
     // Only a refused object needs its lines, and may take the time of the full parser.
-    lineOf: (path) => (readFully(chunk) as YamlDocument).lineOf(path),
+    lineOf: (path) => {
+      full ??= readFully(chunk) as YamlDocument;
+      return full.lineOf(path);
+    },
   };
 }
 
@@ -325,7 +336,8 @@ function checkCharacters(text: string): YamlProblem | undefined {
  * Reads every document of a text; empty ones are left out. A document that cannot be read stands in the result with its
  * problems and does not hide the others. Never throws for any text.
  */
-export function readYaml(text: string, maxDocuments = Number.POSITIVE_INFINITY): YamlDocument[] {
+export function readYaml(text: string, options: ReadOptions = {}): YamlDocument[] {
+  const { maxDocuments = Number.POSITIVE_INFINITY, fullParserOnly = false } = options;
   const body = text.startsWith('\ufeff') ? text.slice(1) : text;
   const chunks = splitDocuments(body);
   if (chunks.length > maxDocuments) {
@@ -336,7 +348,7 @@ export function readYaml(text: string, maxDocuments = Number.POSITIVE_INFINITY):
   for (const chunk of chunks) {
     const forbidden = checkCharacters(chunk.text);
     const line = chunk.lineOffset + (forbidden?.line ?? 0);
-    const document = forbidden ? refused(line, { ...forbidden, line }) : readChunk(chunk);
+    const document = forbidden ? refused(line, { ...forbidden, line }) : readChunk(chunk, fullParserOnly);
     if (document) documents.push(document);
   }
   return documents;

@@ -6,13 +6,14 @@
 import { resolvePlain } from './yaml-scalars.ts';
 
 const MAX_DEPTH = 32;
-const KEY = /^([A-Za-z_][A-Za-z0-9_./-]*):(?: +|$)/;
+/** YAML ends an implicit key at 1,024 characters; no key here is near that. */
+const KEY = /^([A-Za-z_][A-Za-z0-9_./-]{0,255}):(?: +|$)/;
 /** A value in quotes without escapes, and what may follow it. */
 const QUOTED = /^(?:"([^"\\]*)"|'([^']*)') *(?: #.*)?$/;
 const PLAIN_START = /^[A-Za-z0-9]/;
 /** One scalar in a flow collection, in the characters that no reader takes for syntax. */
 const FLOW_SCALAR = /(?:"([^"\\]*)"|'([^']*)'|([A-Za-z0-9](?:[A-Za-z0-9._/:+-]*[A-Za-z0-9._/+-])?))(?= *[,}\]])/y;
-const FLOW_KEY = /([A-Za-z_][A-Za-z0-9_./-]*): +/y;
+const FLOW_KEY = /([A-Za-z_][A-Za-z0-9_./-]{0,255}): +/y;
 const FLOW_SEPARATOR = / *(, *|(?=[}\]]))/y;
 const FLOW_END = / *(?: #.*)?$/y;
 

@@ -369,6 +369,10 @@ function scalar(random: Random, value: unknown): string {
   );
 }
 
+function keyText(random: Random, key: string): string {
+  return SAFE_PLAIN.test(key) && !NOT_PLAIN.test(key) && random.chance(0.98) ? key : scalar(random, key);
+}
+
 function emit(random: Random, value: unknown, indent: number): string {
   if (typeof value !== 'object' || value === null || value instanceof Raw) return ` ${scalar(random, value)}\n`;
   const keys = Object.keys(value);
@@ -378,7 +382,7 @@ function emit(random: Random, value: unknown, indent: number): string {
   if (Array.isArray(value)) return comment + value.map((item) => `${pad}-${emit(random, item, indent + 2)}`).join('');
   return (
     comment +
-    keys.map((key) => `${pad}${scalar(random, key)}:${emit(random, (value as Mapping)[key], indent + 2)}`).join('')
+    keys.map((key) => `${pad}${keyText(random, key)}:${emit(random, (value as Mapping)[key], indent + 2)}`).join('')
   );
 }
 
@@ -386,14 +390,14 @@ function flow(random: Random, value: unknown): string {
   if (typeof value !== 'object' || value === null || value instanceof Raw) return scalar(random, value);
   if (Array.isArray(value)) return `[${value.map((item) => flow(random, item)).join(', ')}]`;
   return `{${Object.keys(value)
-    .map((key) => `${JSON.stringify(key)}: ${flow(random, (value as Mapping)[key])}`)
+    .map((key) => `${keyText(random, key)}: ${flow(random, (value as Mapping)[key])}`)
     .join(', ')}}`;
 }
 
 function toYaml(random: Random, object: Mapping): string {
   if (random.chance(0.05)) return `${flow(random, object)}\n`;
   return Object.keys(object)
-    .map((key) => `${scalar(random, key)}:${emit(random, object[key], 2)}`)
+    .map((key) => `${keyText(random, key)}:${emit(random, object[key], 2)}`)
     .join('');
 }
 
