@@ -223,7 +223,7 @@ export const settingTable: { readonly [K in keyof RunSettings]: Setting<RunSetti
   maxOwners: {
     flag: 'max-owners',
     group: 'Table sizes',
-    form: integer(16, 4096),
+    form: integer(16, 2048),
     default: '256',
     description: 'Policies and lists that hold on this node at once, those removed within the last hour included.',
   },

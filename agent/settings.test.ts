@@ -77,7 +77,7 @@ describe('run', () => {
       maxOwnAddresses: ['16', 16, '17'],
       maxListEntries: ['64', 64, '65'],
       maxAllowEntries: ['16', 16, '17'],
-      maxOwners: ['4096', 4096, '17'],
+      maxOwners: ['2048', 2048, '17'],
       concernCells: ['65536', 65_536, '131072'],
       ringBufferBytes: ['65536', 65_536, '131072'],
       connectionEventsPerSecond: ['0', 0, '1'],
@@ -171,7 +171,7 @@ describe('run', () => {
     expect(refusal(['run', '--policies', '/p'], { PORTCULLIS_MAX_OWNERS: 'many' })).toMatchObject({
       code: 'BadSetting',
       field: 'PORTCULLIS_MAX_OWNERS',
-      message: 'PORTCULLIS_MAX_OWNERS "many" must be a whole number from 16 to 4,096',
+      message: 'PORTCULLIS_MAX_OWNERS "many" must be a whole number from 16 to 2,048',
     });
   });
 

@@ -53,9 +53,13 @@ struct ballot {
 	struct address target;
 	__u64 now;
 	__u32 source_length;
+	owner_id owner;		/* the policy, or with WHILE_BLOCKED the count of what a blocked source goes on trying */
 	__u16 port;
 	__u8 is_v6;
 };
+
+/* Kept apart, so that a source whose block ends starts again at no target. Owner ids are smaller. */
+#define WHILE_BLOCKED 0x800
 
 /* A vote on another CPU may still be on its way into the block table: about two ticks, 2 to 20 ms. */
 #define SETTLE_TICKS 2
@@ -114,7 +118,7 @@ static __always_inline __u32 find_tracked(struct domain *d, const struct ballot 
 #pragma clang loop unroll(full)
 	for (__u32 i = 0; i < SOURCES_PER_DOMAIN; i++) {
 		__u64 differs = (d->sources[i].address.hi ^ b->source.hi) | (d->sources[i].address.lo ^ b->source.lo) |
-				(d->sources[i].owner ^ cfg.policy) | (d->source_tags[i] ^ (pattern & 0xffff));
+				(d->sources[i].owner ^ b->owner) | (d->source_tags[i] ^ (pattern & 0xffff));
 
 		way = pick(is_set(differs), way, i);
 	}
@@ -179,10 +183,10 @@ __noinline int cast_vote(struct ballot *b)
 	if (cfg.threshold <= 1)
 		return VOTE_NTH;
 
-	hash = hash_source(&b->source, (__u64)b->source_length << 32 | cfg.policy);
+	hash = hash_source(&b->source, (__u64)b->source_length << 32 | b->owner);
 	kind = !b->is_v6 ? KIND_V4 : b->source_length <= 64 ? KIND_V6_PREFIX : KIND_V6_HASHED;
 	key = kind == KIND_V4 ? (__u32)b->source.lo : kind == KIND_V6_PREFIX ? b->source.hi : hash;
-	id = kind << 28 | (__u64)(cfg.policy & 0xfff) << 16;
+	id = kind << 28 | (__u64)(b->owner & 0xfff) << 16;
 	/* Tag 0 means empty. */
 	pattern1 = ((hash >> 32) & 0xffff ?: 1) * 0x0001000100010001ull;
 	pattern2 = ((hash >> 48) ?: 1) * 0x0001000100010001ull;
@@ -290,7 +294,7 @@ __noinline int cast_vote(struct ballot *b)
 		source = &d->sources[way];
 		mine = slots + way * cfg.slots;
 		source->address = b->source;
-		source->owner = cfg.policy;
+		source->owner = b->owner;
 		source->count = 2;
 		source->settled = 0;
 		source->fresh_until = b->now + cfg.window_ticks;

@@ -105,17 +105,59 @@ static __always_inline int check_manual(const struct packet *p, __u64 now)
 	return XDP_DROP;
 }
 
+static __always_inline bool is_group_address(const struct packet *p)
+{
+	__u32 v4 = p->target.lo;
+
+	return p->is_v6 ? (p->target.hi >> 56) == 0xff : (v4 >> 28) == 14 || v4 == 0xffffffff;
+}
+
+/* Whom probes are counted for: this node, or by choice whatever lies behind it. */
+static __always_inline bool counts_as_target(const struct packet *p)
+{
+	return (cfg.flags & INSTANCE_ALL_DESTINATIONS) ? !is_group_address(p) : is_own(&p->target);
+}
+
+/*
+ * A blocked source that goes on to N targets is blocked anew from then on: a
+ * scan that outlasts its block would else find N - 1 more ports each time. What
+ * it tries is looked at once a tick, so that a flood of it costs nothing more.
+ */
+static __always_inline void renew_block(struct xdp_md *ctx, const struct packet *p, const struct segment *s,
+					const struct block_key *key, struct block *block, __u64 now)
+{
+	struct ballot ballot = {
+		.source = key->source,
+		.target = p->target,
+		.now = now,
+		.source_length = key->source_length,
+		.owner = cfg.policy | WHILE_BLOCKED,
+		.port = s->target_port,
+		.is_v6 = p->is_v6,
+	};
+	__u64 until;
+
+	if (!counts_as_target(p) || !checksum_allows_vote(ctx, p) || cast_vote(&ballot) != VOTE_NTH)
+		return;
+	until = now + ((block->flags & (BLOCK_PROVEN | BLOCK_MONITOR)) ? cfg.block_ticks : cfg.unproven_ticks);
+	if (until > block->until)
+		block->until = until;
+}
+
 static __always_inline int check_blocked(struct xdp_md *ctx, struct packet *p, struct block_key *key, __u64 now)
 {
 	struct block *block = bpf_map_lookup_elem(&blocks, key);
 	__u32 reason = BLOCKED_DROP;
+	struct segment s = { .kind = TCP_MALFORMED };
 
 	if (!block || block->until <= now || (block->flags & BLOCK_SPARED))
 		return GO_ON;
 	if ((cfg.flags & INSTANCE_ENFORCE) && (block->flags & BLOCK_MONITOR))
 		return GO_ON;
-	/* Where all traffic is cut the test still tells whether the source is real, until that is known. */
-	if (!opens_connection(ctx, p) &&
+	if (p->protocol == PROTO_TCP && p->fragment == FRAGMENT_NONE)
+		parse_tcp(ctx, p, &s);
+	/* A plain SYN is dropped wherever it goes. Where all traffic is cut the test still tells whether the source is real. */
+	if (s.kind != TCP_NEW_CONNECTION &&
 	    (!(cfg.flags & INSTANCE_BLOCK_ALL_TRAFFIC) || !(block->flags & BLOCK_PROVEN))) {
 		reason = new_connections_test(ctx, p);
 		if (reason & BLOCKED_PROVEN)
@@ -126,6 +168,8 @@ static __always_inline int check_blocked(struct xdp_md *ctx, struct packet *p, s
 	}
 	if (reason != BLOCKED_DROP)
 		return pass(reason);
+	if (block->last != now && (s.kind == TCP_NEW_CONNECTION || s.kind == TCP_PROBE))
+		renew_block(ctx, p, &s, key, block, now);
 	__sync_fetch_and_add(&block->dropped, 1);
 	block->last = now;
 	if (!(cfg.flags & INSTANCE_ENFORCE))
@@ -183,13 +227,6 @@ __noinline int block_source(struct xdp_md *ctx, struct packet *p, struct block_k
 	return XDP_DROP;
 }
 
-static __always_inline bool is_group_address(const struct packet *p)
-{
-	__u32 v4 = p->target.lo;
-
-	return p->is_v6 ? (p->target.hi >> 56) == 0xff : (v4 >> 28) == 14 || v4 == 0xffffffff;
-}
-
 static __always_inline int detect(struct xdp_md *ctx, struct packet *p, struct block_key *key, bool spared, __u64 now)
 {
 	enum reason nothing = spared ? PASS_NEVER_BLOCK : PASS_OTHER;
@@ -218,7 +255,7 @@ static __always_inline int detect(struct xdp_md *ctx, struct packet *p, struct b
 		return pass(PASS_MALFORMED);
 	if (s.kind == TCP_ORDINARY)
 		return pass(nothing);
-	if (cfg.flags & INSTANCE_ALL_DESTINATIONS ? is_group_address(p) : !is_own(&p->target))
+	if (!counts_as_target(p))
 		return pass(PASS_NOT_OWN_ADDRESS);
 	if (!checksum_allows_vote(ctx, p))
 		return pass(PASS_BAD_CHECKSUM);
@@ -236,6 +273,7 @@ static __always_inline int detect(struct xdp_md *ctx, struct packet *p, struct b
 	ballot.source_length = key->source_length;
 	ballot.target = p->target;
 	ballot.now = now;
+	ballot.owner = cfg.policy;
 	ballot.port = s.target_port;
 	ballot.is_v6 = p->is_v6;
 	vote = cast_vote(&ballot);

@@ -23,7 +23,7 @@ struct address {
 	__u64 lo;
 };
 
-/* Which policy or list something belongs to: an index into `owners`. 0 is the node itself. */
+/* Which policy or list something belongs to: an index into `owners`, below 2048. 0 is the node itself. */
 typedef __u32 owner_id;
 
 enum verdict {

@@ -1,7 +1,7 @@
 /** The order of verdicts for one frame: the specification that the BPF program is compared with. */
 import { type Address, prefixMask } from '../support/address.ts';
 import { type BlockedVerdict, newConnectionsTest, type SocketLookup } from './blocked.ts';
-import { checksumCounts, type IpPacket, parseIp, parseTransport, segmentKind, type Transport } from './parse.ts';
+import { checksumCounts, type IpPacket, parseIp, parseTransport, segmentKind, TCP, type Transport } from './parse.ts';
 import { type Reason, type Verdict, verdictOf } from './reasons.ts';
 import { type Block, blockKey, type ModelTables, type Owner } from './tables.ts';
 
@@ -66,6 +66,9 @@ export interface Machine {
   readonly tables: ModelTables;
   readonly sockets: SocketLookup;
 }
+
+/** Apart from every owner id, which are smaller. */
+const WHILE_BLOCKED = 0x800;
 
 /** The kernel's record keeps this many ports. */
 const BLOCK_PORTS = 16;
@@ -146,9 +149,33 @@ class Decision {
     }
     // Where all traffic is cut the test tells only whether the source is real.
     if (pass && !blockAllTraffic) return [policy, pass];
+    if (block.last !== this.#now) this.#renew(block);
     block.dropped++;
     block.last = this.#now;
     return [policy, enforce ? 'DROP_SCAN_BLOCKED' : 'WOULD_DROP_SCAN_BLOCKED'];
+  }
+
+  /**
+   * A blocked source that goes on to N targets is blocked anew from then on. Looked at once a tick, and only in whole
+   * segments right behind the IP header; counted apart, so that a source whose block ends starts again at no target.
+   */
+  #renew(block: Block): void {
+    const { policy, threshold, windowTicks, blockTicks, unprovenTicks } = this.#machine.config;
+    const transport = this.#readTransport();
+    if (transport.kind !== 'tcp' || transport.fragmented || this.#packet.protocol !== TCP) return;
+    if (segmentKind(transport.flags) === 'other' || !this.#countsAsDestination()) return;
+    if (!checksumCounts(this.#packet, transport)) return;
+    const vote = this.#machine.tables.votes.cast({
+      owner: policy | WHILE_BLOCKED,
+      source: this.#maskedSource,
+      target: this.#packet.destination,
+      port: transport.destinationPort,
+      now: this.#now,
+      threshold,
+      windowTicks,
+    });
+    if (vote.kind !== 'nth') return;
+    block.until = Math.max(block.until, this.#now + (block.proven || block.monitor ? blockTicks : unprovenTicks));
   }
 
   #detect(): Reason {
