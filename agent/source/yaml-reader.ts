@@ -195,7 +195,7 @@ function refused(line: number, at: YamlProblem): YamlDocument {
 
 /** What kubectl would silently drop or read otherwise than this reader, on the lines around a document. */
 function checkEnvelope({ text, lineOffset }: Chunk): YamlProblem | undefined {
-  const lines = text.split('\n', 1000);
+  const lines = text.split(/\r?\n/, 1000);
   const rest = lines[0]!.startsWith('---') ? lines[0]!.slice(3) : '';
   if (!/^\s*(|\s#.*)$/.test(rest)) {
     const at = problem('YamlUnsupported', [], 'something stands on the line of ---', 'Move it to a line of its own.');

@@ -103,6 +103,7 @@ class SimpleReader {
   read(): unknown {
     if (this.#lines.length === 0 || this.#lines[0]!.indent !== 0) giveUp();
     const value = this.#block(0, 0);
+    // A line that continues a value, or is wrongly indented, ends every block around it before the last line.
     return this.#at === this.#lines.length ? value : giveUp();
   }
 
@@ -131,7 +132,6 @@ class SimpleReader {
         items.push(readValue(rest));
         this.#at++;
       }
-      this.#expectNoDeeper(indent);
     }
     return items;
   }
@@ -147,7 +147,6 @@ class SimpleReader {
       if (rest !== '' && !rest.startsWith('#')) result[key] = readValue(rest);
       else if (this.#line?.indent === indent && isItem(this.#line)) result[key] = this.#list(indent, depth + 1);
       else result[key] = this.#nested(indent, depth);
-      this.#expectNoDeeper(indent);
     }
     return result;
   }
@@ -156,11 +155,6 @@ class SimpleReader {
   #nested(indent: number, depth: number): unknown {
     const next = this.#line;
     return next !== undefined && next.indent > indent ? this.#block(next.indent, depth + 1) : null;
-  }
-
-  /** A deeper line would continue a value over several lines, or be wrongly indented. */
-  #expectNoDeeper(indent: number): void {
-    if (this.#line !== undefined && this.#line.indent > indent) giveUp();
   }
 }
 
