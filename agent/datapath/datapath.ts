@@ -101,6 +101,8 @@ export class Datapath {
   >();
   readonly #fallbacks = new Map<number, Finding>();
   #windowTicks = 1n;
+  /** A prefilter of another size begins empty, although the tables that it speaks for do not. */
+  #concernIsBlank: boolean;
 
   private constructor(parts: {
     options: DatapathOptions;
@@ -122,6 +124,7 @@ export class Datapath {
     this.#attachments = new Attachments(parts.pins);
     this.manual = new ManualBlocks(parts.tables);
     this.concern = new ConcernFilter(parts.tables.map('concern'), parts.tables.layout.secret[0]);
+    this.#concernIsBlank = parts.tables.isReplaced('concern');
   }
 
   /**
@@ -210,12 +213,16 @@ export class Datapath {
     // Before any program: a node must never be cut off from what keeps it alive, not for a moment.
     findings.push(...this.#applyOwnAddresses(desired), ...this.#applyClasses(desired));
     prepare();
+    const wasBlank = this.#concernIsBlank;
+    // Before any program asks it; again below, since programs that ran meanwhile told the old one of what they blocked.
+    if (wasBlank) this.#fillConcern();
     await this.#applyInterfaces(desired, findings, keepOthers);
     this.tables.commit();
+    this.#concernIsBlank = false;
     const windows = desired.interfaces.map(({ policy }) => policy?.windowMs ?? 0);
     this.#windowTicks = BigInt(Math.ceil((Math.max(0, ...windows) * this.clock.ticksPerSecond) / 1000)) || 1n;
     if (retired.length > 0) collectBlocks(this.tables, this.clock.now(), new Set(retired));
-    if (reshaped.length > 0 || this.#concernIsStale()) this.rebuildConcern();
+    if (wasBlank || reshaped.length > 0 || this.#concernIsStale()) this.rebuildConcern();
     return { findings: [...findings, ...this.#fallbacks.values()], retired };
   }
 
@@ -232,6 +239,11 @@ export class Datapath {
   /** The wall clock was set: deadlines that came from wall times are computed again by the next apply(). */
   outdateDeadlines(): void {
     this.#sets.invalidate();
+  }
+
+  #fillConcern(): void {
+    this.rebuildConcern();
+    this.concern.manualEntries = this.manual.all().length;
   }
 
   rebuildConcern(): void {

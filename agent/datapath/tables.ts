@@ -178,6 +178,11 @@ export class NodeTables {
     return this.#layout;
   }
 
+  /** True while programs may still use the old map of a resized table; see commit(). */
+  isReplaced(name: string): boolean {
+    return this.#replaced.has(name);
+  }
+
   map(name: string): BpfMap {
     const map = this.#maps.get(name);
     if (!map) throw new Error(`no table ${name}`);
