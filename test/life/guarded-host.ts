@@ -10,7 +10,12 @@ export const agentScript = join(root, 'bin', 'portcullis-agent.mjs');
 
 export const victimAddress = '192.0.2.1';
 export const attackerAddress = '192.0.2.2';
+/** Scans nobody. */
 export const bystanderAddress = '192.0.2.3';
+/** For sources that a test blocks by hand or lists. */
+export const otherAddresses = ['192.0.2.4', '192.0.2.5'] as const;
+const sources = [attackerAddress, bystanderAddress, ...otherAddresses];
+const counterOf = (source: string): string => `from_${source.replaceAll('.', '_')}`;
 export const victimLink = 'guard0';
 export const metricsUrl = 'http://127.0.0.1:9469/metrics';
 /** What the policies of these tests ask for: few targets, so that a scan is a handful of packets. */
@@ -81,16 +86,14 @@ export class AgentProcess {
 
   /** Waits for a line; says what the agent wrote when it does not come. */
   async until(matches: (line: LogLine) => boolean, what: string, timeoutMs = 20_000): Promise<LogLine> {
+    const found = () => this.log.find(matches);
+    const ended = this.command.ended.then(() => {
+      const line = found();
+      if (line === undefined) throw new Error(`${what}: the agent ended before`);
+      return line;
+    });
     try {
-      return await waitFor(
-        () => {
-          const line = this.log.find(matches);
-          if (line === undefined && !this.command.isRunning && timeoutMs > 0) timeoutMs = 0;
-          return line;
-        },
-        timeoutMs,
-        { what },
-      );
+      return await Promise.race([waitFor(found, timeoutMs, { what }), ended]);
     } catch (error) {
       throw new Error(`${(error as Error).message}; the agent wrote:\n${this.command.stderr}${this.command.stdout}`);
     }
@@ -149,18 +152,16 @@ export class GuardedHost implements AsyncDisposable {
         {
           namespace: attacker,
           name: 'out0',
-          addresses: [`${attackerAddress}/24`, `${bystanderAddress}/24`, '2001:db8::2/64'],
+          addresses: [...sources.map((source) => `${source}/24`), '2001:db8::2/64'],
         },
       );
       // Behind XDP and nothing of ours: what it counts has reached the host.
       await victim.exec(['nft', '-f', '-'], {
         input: `table inet reached {
-          counter from_attacker {}
-          counter from_bystander {}
+          ${sources.map((source) => `counter ${counterOf(source)} {}`).join('\n')}
           chain arrivals {
             type filter hook prerouting priority -300;
-            ip saddr ${attackerAddress} counter name from_attacker
-            ip saddr ${bystanderAddress} counter name from_bystander
+            ${sources.map((source) => `ip saddr ${source} counter name ${counterOf(source)}`).join('\n')}
           }
         }`,
       });
@@ -219,8 +220,8 @@ export class GuardedHost implements AsyncDisposable {
   }
 
   /** Packets of a source that came past XDP since the start. */
-  async reached(from: 'attacker' | 'bystander' = 'attacker'): Promise<number> {
-    const { stdout } = await this.victim.exec(['nft', '-j', 'list', 'counter', 'inet', 'reached', `from_${from}`]);
+  async reached(from: string = attackerAddress): Promise<number> {
+    const { stdout } = await this.victim.exec(['nft', '-j', 'list', 'counter', 'inet', 'reached', counterOf(from)]);
     const { nftables } = JSON.parse(stdout) as { nftables: { counter?: { packets: number } }[] };
     return nftables.find(({ counter }) => counter !== undefined)!.counter!.packets;
   }
