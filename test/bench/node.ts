@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { restoreBlock } from '../../agent/datapath/blocks.ts';
 import { Datapath } from '../../agent/datapath/datapath.ts';
 import { encodeConfig, loadInstance } from '../../agent/datapath/instance.ts';
@@ -263,12 +263,14 @@ export class BenchNode implements AsyncDisposable {
 /** Of every network namespace. */
 const LOOPBACK = 1;
 
-/** Starts this process again in a network namespace of its own, which is gone when it ends. True in the new one. */
-export const enterOwnNamespace = (): boolean => {
-  if (process.env.PORTCULLIS_BENCH_NAMESPACE === '1') return true;
-  execFileSync('unshare', ['--net', process.execPath, ...process.execArgv, ...process.argv.slice(1)], {
+/** Starts this process again in a network namespace of its own, which is gone when it ends. Undefined there; its exit code here. */
+export const enterOwnNamespace = (): number | undefined => {
+  if (process.env.PORTCULLIS_BENCH_NAMESPACE === '1') return undefined;
+  const argv = ['--net', process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const { status, error } = spawnSync('unshare', argv, {
     stdio: 'inherit',
     env: { ...process.env, PORTCULLIS_BENCH_NAMESPACE: '1' },
   });
-  return false;
+  if (error) throw error;
+  return status ?? 1;
 };

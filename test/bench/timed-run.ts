@@ -1,3 +1,4 @@
+import { BpfError } from '../../agent/libbpf/bpf-error.ts';
 import type { BpfProgram } from '../../agent/libbpf/program.ts';
 import { TestRun } from '../../agent/libbpf/test-run.ts';
 import { spreadOf } from './measure.ts';
@@ -5,6 +6,19 @@ import { spreadOf } from './measure.ts';
 const CALIBRATION_RUNS = 5;
 /** One packet would not do: only for several does the kernel make itself a direct call of the program, which takes 0.4 ms. */
 const FEWEST_PACKETS = 2;
+
+const isInterrupted = (error: unknown): boolean => error instanceof BpfError && error.code === 'EINTR';
+
+/** Runs a frame many times and returns what became of the last one. A signal, of an ended child say, stops a run: then again. */
+export const runAgain = (run: TestRun, frame: Buffer, packets: number): number => {
+  for (;;) {
+    try {
+      return run.run(frame, packets).action;
+    } catch (error) {
+      if (!isInterrupted(error)) throw error;
+    }
+  }
+};
 
 /**
  * Times a program by the CPU time of the thread that runs it: the kernel's own figure is cut to whole nanoseconds,
@@ -28,9 +42,15 @@ export class TimedRun {
   }
 
   #cpuUs(frame: Buffer, packets: number): { action: number; us: number } {
-    const before = process.threadCpuUsage();
-    const { action } = this.#run.run(frame, packets);
-    const { user, system } = process.threadCpuUsage(before);
-    return { action, us: user + system };
+    for (;;) {
+      try {
+        const before = process.threadCpuUsage();
+        const { action } = this.#run.run(frame, packets);
+        const { user, system } = process.threadCpuUsage(before);
+        return { action, us: user + system };
+      } catch (error) {
+        if (!isInterrupted(error)) throw error;
+      }
+    }
   }
 }
