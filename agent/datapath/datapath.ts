@@ -99,7 +99,8 @@ export class Datapath {
       readonly policy: string | undefined;
     }
   >();
-  readonly #fallbacks = new Map<number, Finding>();
+  /** Why interfaces in generic mode are, as far as this agent attached them. */
+  readonly #fallbacks = new Map<number, string>();
   #windowTicks = 1n;
   /** A prefilter of another size begins empty, although the tables that it speaks for do not. */
   #concernIsBlank: boolean;
@@ -223,7 +224,7 @@ export class Datapath {
     this.#windowTicks = BigInt(Math.ceil((Math.max(0, ...windows) * this.clock.ticksPerSecond) / 1000)) || 1n;
     if (retired.length > 0) collectBlocks(this.tables, this.clock.now(), new Set(retired));
     if (wasBlank || reshaped.length > 0 || this.#concernIsStale()) this.rebuildConcern();
-    return { findings: [...findings, ...this.#fallbacks.values()], retired };
+    return { findings, retired };
   }
 
   /** Takes out what has expired; the kernel heeds none of it any more. Called every few seconds. */
@@ -436,6 +437,11 @@ export class Datapath {
       else attachment = await this.#attach(wanted, program, findings);
     }
     if (!attachment) return;
+    if (attachment.mode === 'generic' && this.options.xdpMode === 'auto') {
+      // The driver cannot be asked again while our program is there.
+      const why = this.#fallbacks.get(wanted.ifindex) ?? 'an earlier agent attached it in generic mode';
+      findings.push(finding('GenericFallback', `${wanted.name}: ${why}`, { interfaceName: wanted.name }));
+    }
     this.#running.set(wanted.ifindex, {
       config,
       slot: instance.setSlot,
@@ -481,13 +487,7 @@ export class Datapath {
         );
       }
       if (fallbackReason === undefined) this.#fallbacks.delete(wanted.ifindex);
-      else
-        this.#fallbacks.set(
-          wanted.ifindex,
-          finding('GenericFallback', `${wanted.name}: native XDP was refused: ${fallbackReason}`, {
-            interfaceName: wanted.name,
-          }),
-        );
+      else this.#fallbacks.set(wanted.ifindex, `native XDP was refused: ${fallbackReason}`);
       return attachment;
     } catch (error) {
       if (!(error instanceof AttachRefused)) throw error;
