@@ -58,9 +58,9 @@ export interface Setting<T> {
 }
 
 /** Sources with one target that a tracking domain is sure to hold: half of its places, since hashing fills domains unevenly. */
-export const guaranteedSourcesPerDomain = 48;
-const minDomains = 64;
-const maxDomains = 262_144;
+export const guaranteedSourcesPerDomain = 24;
+const minDomains = 128;
+const maxDomains = 524_288;
 
 /** Number of tracking domains for a wanted number of sources, a power of two. */
 export function trackingDomains(maxFirstTargets: number): number {
@@ -175,7 +175,7 @@ export const settingTable: { readonly [K in keyof RunSettings]: Setting<RunSetti
     form: integer(minDomains * guaranteedSourcesPerDomain, maxDomains * guaranteedSourcesPerDomain),
     default: '786432',
     description:
-      'Sources with one target that may appear between two probes of a scanner without washing it out. Rounded up to 48 times a power of two; for each 48 of them, 4 sources with several targets can be followed.',
+      'Sources with one target that may appear between two probes of a scanner without washing it out. Rounded up to 24 times a power of two; for each 24 of them, 3 sources with several targets can be followed. Each 24 take 2,048 bytes and 1,080 more for what the 3 have tried, at 16 distinct targets or fewer.',
   },
   maxBlocks: {
     flag: 'max-blocks',

@@ -198,10 +198,10 @@ describe('run', () => {
 });
 
 test('tracking domains are the power of two that holds the wanted sources', () => {
-  expect(trackingDomains(3072)).toBe(64);
-  expect(trackingDomains(3073)).toBe(128);
-  expect(trackingDomains(786_432)).toBe(16_384);
-  expect(trackingDomains(12_582_912)).toBe(262_144);
+  expect(trackingDomains(3072)).toBe(128);
+  expect(trackingDomains(3073)).toBe(256);
+  expect(trackingDomains(786_432)).toBe(32_768);
+  expect(trackingDomains(12_582_912)).toBe(524_288);
 });
 
 describe('the other commands', () => {

@@ -4,7 +4,7 @@
  * sliding window, exact, decided at the packet that proves the case.
  *
  * Two stages, so that a flood of forged sources cannot wash a scanner out. A
- * source's first target stands in `firsts`, where the oldest of 96 makes room;
+ * source's first target stands in `firsts`, where the oldest of 56 makes room;
  * from the second on the source stands in `sources` with its slots in
  * `probes`, where one with few targets makes room before one with many. One
  * lock guards both stages of a domain, so that a source seen by several CPUs at
@@ -16,7 +16,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << 14);	/* domains, set before load */
+	__uint(max_entries, 1 << 15);	/* domains, set before load */
 	__type(key, __u32);
 	__type(value, struct domain);
 } domains SEC(".maps");
@@ -24,7 +24,7 @@ struct {
 /* One element a domain: SOURCES_PER_DOMAIN * cfg.slots of struct probe. Its size is set before load. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << 14);
+	__uint(max_entries, 1 << 15);
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, SOURCES_PER_DOMAIN * 15 * sizeof(struct probe));
 } probes SEC(".maps");

@@ -222,8 +222,8 @@ struct ring_entry { struct block_key key; __u64 since; };
 struct ring_head { __u32 head; __u32 tail; };
 
 /* `domains`: one lock, the sources it guards. See detect.h. */
-#define FIRSTS_PER_DOMAIN 96
-#define SOURCES_PER_DOMAIN 4
+#define FIRSTS_PER_DOMAIN 56
+#define SOURCES_PER_DOMAIN 3
 struct first {
 	__u64 key;			/* IPv4 address, IPv6 prefix up to /64, or a keyed hash of a longer one */
 	__u64 stamp;			/* tick << 30 | kind << 28 | owner << 16 | port */
@@ -240,9 +240,10 @@ struct source {
 struct domain {
 	struct bpf_spin_lock lock;	/* guards this domain and the same index of `probes` */
 	__u32 cursor;			/* the next of `firsts` to be written: oldest first */
-	__u16 source_tags[SOURCES_PER_DOMAIN];
+	__u16 source_tags[4];		/* one more than there are sources: read as a word */
 	__u16 first_tags[FIRSTS_PER_DOMAIN];
 	struct source sources[SOURCES_PER_DOMAIN];
+	__u64 pad[4];			/* to 2,048 bytes: an unknown source then costs one page, rarely two */
 	struct first firsts[FIRSTS_PER_DOMAIN];
 };
 /* One slot of `probes`; its stamp is tick << 16 | port, 0 = empty. */

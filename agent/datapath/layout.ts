@@ -4,8 +4,8 @@ export const layoutVersion = 1;
 export const layoutMagic = 0x534c4350;
 export const concernWideCells = 131072;
 export const blockPorts = 16;
-export const firstsPerDomain = 96;
-export const sourcesPerDomain = 4;
+export const firstsPerDomain = 56;
+export const sourcesPerDomain = 3;
 export const eventPorts = 64;
 
 export const blockFlag = {
@@ -205,13 +205,14 @@ export const controlStruct = {
 } as const;
 
 export const domainStruct = {
-  bytes: 3408,
+  bytes: 2048,
   lock: 0,
   cursor: 4,
   sourceTags: 8,
   firstTags: 16,
-  sources: 208,
-  firsts: 336,
+  sources: 128,
+  pad: 224,
+  firsts: 256,
 } as const;
 
 export const firstStruct = {

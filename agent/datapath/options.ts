@@ -12,7 +12,7 @@ export interface DatapathOptions {
 }
 
 export interface TableSizes {
-  /** Power of two; each guards 96 first targets (48 guaranteed) and 4 tracked sources. */
+  /** Power of two; each guards 56 first targets (24 guaranteed) and 3 tracked sources. */
   readonly domains: number;
   readonly maxBlocks: number;
   readonly maxManualBlocks: number;
@@ -30,7 +30,7 @@ export interface TableSizes {
 }
 
 export const defaultSizes: TableSizes = {
-  domains: 16_384,
+  domains: 32_768,
   maxBlocks: 65_536,
   maxManualBlocks: 4096,
   maxNeverBlock: 4096,
