@@ -1,8 +1,9 @@
 // Compiles bpf/*.bpf.c and bundles the agent into dist/. `--bpf-only` leaves the bundle out, `--force` rebuilds all.
 // Plain JavaScript that any Node.js from 18 on can run: it must work before the project's own Node.js is in place.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { createHash } from 'node:crypto';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -100,6 +101,15 @@ function install(object) {
   if (!isFresh(target, [object])) copyFileSync(object, target);
 }
 
+/** Object name to digest: the bundle refuses objects that it was not built with, whose tables it would misread. */
+function digests() {
+  const entries = objects.map((object) => [
+    basename(object, '.bpf.o'),
+    createHash('sha256').update(readFileSync(object)).digest('hex'),
+  ]);
+  return JSON.stringify(Object.fromEntries(entries));
+}
+
 async function bundleAgent() {
   const entry = join(root, 'agent', 'main.ts');
   if (!existsSync(entry)) fail('agent/main.ts is missing: this is not a whole checkout');
@@ -119,6 +129,7 @@ async function bundleAgent() {
     banner: {
       js: 'import{createRequire as __portcullisRequire}from"node:module";const require=__portcullisRequire(import.meta.url);',
     },
+    define: { BPF_OBJECT_DIGESTS: digests() },
     legalComments: 'linked',
     logLevel: 'warning',
     metafile: true,

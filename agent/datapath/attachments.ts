@@ -147,7 +147,8 @@ const driversWords = async (program: BpfProgram, ifindex: number, error: unknown
   const own = message(error);
   try {
     const answer = await attachXdpByNetlink(ifindex, program.fd, XdpFlag.native | XdpFlag.updateIfNoExist);
-    if (answer.errno === 0) await attachXdpByNetlink(ifindex, -1, XdpFlag.native);
+    // Only if it is ours that stands there: somebody may have attached another in between.
+    if (answer.errno === 0) await attachXdpByNetlink(ifindex, -1, XdpFlag.native | XdpFlag.replace, program.fd);
     return answer.message ? `${own} (${answer.message})` : own;
   } catch {
     return own;

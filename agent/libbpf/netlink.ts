@@ -232,22 +232,30 @@ const RTM_SETLINK = 19;
 const IFLA_XDP = 43;
 const IFLA_XDP_FD = 1;
 const IFLA_XDP_FLAGS = 3;
+const IFLA_XDP_EXPECTED_FD = 8;
 const INTERFACE_INFO_BYTES = 16;
 
 /** Bits of `flags` in attachXdpByNetlink. */
-export const XdpFlag = { updateIfNoExist: 1, generic: 2, native: 4 } as const;
+export const XdpFlag = { updateIfNoExist: 1, generic: 2, native: 4, replace: 16 } as const;
 
 /**
  * Attaches a program the older way, which unlike a link tells why a driver
  * refuses. `programFd` -1 detaches. On success the program stays attached
- * until it is detached or the interface goes: no link owns it.
+ * until it is detached or the interface goes: no link owns it. With
+ * `expectedFd` and the flag replace it fails unless that program is there.
  */
-export async function attachXdpByNetlink(ifindex: number, programFd: number, flags: number): Promise<Acknowledgement> {
+export async function attachXdpByNetlink(
+  ifindex: number,
+  programFd: number,
+  flags: number,
+  expectedFd?: number,
+): Promise<Acknowledgement> {
   const info = Buffer.alloc(INTERFACE_INFO_BYTES);
   info.writeInt32LE(ifindex, 4);
   const xdp = nestedAttribute(IFLA_XDP, [
     attribute(IFLA_XDP_FD, unsigned32(programFd)),
     attribute(IFLA_XDP_FLAGS, unsigned32(flags)),
+    ...(expectedFd === undefined ? [] : [attribute(IFLA_XDP_EXPECTED_FD, unsigned32(expectedFd))]),
   ]);
   const asking = new NetlinkSocket();
   try {
