@@ -17,8 +17,8 @@ const unknown = args.find((arg) => !known.has(arg));
 if (unknown) fail(`unknown argument ${unknown}: only --bpf-only and --force are known`);
 const force = args.includes('--force');
 
-// The agent loads each object but the one that only carries types for `make generate`.
-for (const object of buildBpf()) if (!object.endsWith('/layout-types.bpf.o')) install(object);
+const objects = buildBpf();
+for (const object of objects) install(object);
 if (!args.includes('--bpf-only')) await bundleAgent();
 
 function fail(message) {
