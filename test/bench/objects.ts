@@ -106,6 +106,11 @@ export class RotatedKeys {
     this.#cursor.update(Buffer.alloc(4), cursor);
   }
 
+  /** Frames that have been given a source since `use`, modulo 2^32. */
+  get walked(): number {
+    return this.#cursor.lookup(Buffer.alloc(4))!.readUInt32LE(0);
+  }
+
   close(): void {
     this.#unmap();
     this.#keys.close();

@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
+import { agentSection } from './agent.ts';
 import { capacitySection } from './capacity.ts';
 import { datapathSection } from './datapath.ts';
 import { floodSection } from './flood.ts';
@@ -10,11 +11,14 @@ import { instructionsSection } from './instructions.ts';
 import type { Figure, Section } from './measure.ts';
 import { enterOwnNamespace } from './node.ts';
 import { readerSection } from './reader.ts';
+import { vethSection } from './veth.ts';
 
 const sections: readonly Section[] = [
   datapathSection,
   floodSection,
+  vethSection,
   readerSection,
+  agentSection,
   instructionsSection,
   capacitySection,
 ];
