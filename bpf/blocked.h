@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-/* Scan blocks: the table, what makes room in it, and what a blocked source may still do. */
+/* Scan blocks: the table, what makes room in it, and what becomes of a blocked source's packets. */
 #ifndef PORTCULLIS_BLOCKED_H
 #define PORTCULLIS_BLOCKED_H
 
@@ -114,219 +114,6 @@ __noinline int insert_block(struct block_key *key, struct block *block)
 	return BLOCK_INSERTED;
 }
 
-/* ---- what a blocked source may still do ---- */
-
-/* Kernel structs by name only: CO-RE finds the members of the running kernel. */
-struct tcp_sock {
-	__u32 snd_nxt;
-	__u32 snd_una;
-} __attribute__((preserve_access_index));
-struct tcp_request_sock {
-	__u32 snt_isn;
-} __attribute__((preserve_access_index));
-
-enum flow { FLOW_NONE = 0, FLOW_LIVE = 1, FLOW_PROVES_SOURCE = 2 };
-
-struct flow_query {
-	struct address remote;
-	struct address local;
-	__u32 ack;
-	__u16 remote_port, local_port;	/* host order */
-	__u8 is_v6;
-	__u8 flags;			/* of the segment; 0 for a quoted one */
-	__u8 quoted;			/* by an ICMP error */
-	__u8 pad;
-};
-
-/*
- * Asks the interface's own network namespace for the socket of a segment.
- * LISTEN and NEW_SYN_RECV are no flow: anybody can make one with a forged SYN.
- * What proves the source's address is a segment that acknowledges a number only
- * its owner was told. A bare RST does not: it carries the forger's own number.
- */
-__noinline int find_flow(struct xdp_md *ctx, struct flow_query *q)
-{
-	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *socket;
-	__u32 state;
-	int result = FLOW_NONE;
-
-	if (!q)
-		return FLOW_NONE;
-	if (q->is_v6) {
-		__be64 halves[2] = { bpf_cpu_to_be64(q->remote.hi), bpf_cpu_to_be64(q->remote.lo) };
-
-		__builtin_memcpy(tuple.ipv6.saddr, halves, 16);
-		halves[0] = bpf_cpu_to_be64(q->local.hi);
-		halves[1] = bpf_cpu_to_be64(q->local.lo);
-		__builtin_memcpy(tuple.ipv6.daddr, halves, 16);
-		tuple.ipv6.sport = bpf_htons(q->remote_port);
-		tuple.ipv6.dport = bpf_htons(q->local_port);
-		socket = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	} else {
-		tuple.ipv4.saddr = bpf_htonl((__u32)q->remote.lo);
-		tuple.ipv4.daddr = bpf_htonl((__u32)q->local.lo);
-		tuple.ipv4.sport = bpf_htons(q->remote_port);
-		tuple.ipv4.dport = bpf_htons(q->local_port);
-		socket = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
-	}
-	if (!socket)
-		return FLOW_NONE;
-	state = socket->state;
-	if (state == BPF_TCP_SYN_SENT) {
-		/* Our own connection attempt: its answer, and an ICMP error about it. */
-		if (q->quoted || (q->flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == (TCP_SYN | TCP_ACK))
-			result = FLOW_LIVE;
-	} else if (state == BPF_TCP_NEW_SYN_RECV) {
-		struct tcp_request_sock *request = bpf_skc_to_tcp_request_sock(socket);
-
-		if (request && (q->flags & TCP_ACK) && q->ack == request->snt_isn + 1)
-			result = FLOW_PROVES_SOURCE;
-	} else if (state != BPF_TCP_LISTEN && state != BPF_TCP_SYN_RECV && state != BPF_TCP_CLOSE) {
-		struct tcp_sock *tcp = bpf_skc_to_tcp_sock(socket);
-
-		result = FLOW_LIVE;
-		/* Absent for TIME_WAIT. In order, so that numbers may wrap. */
-		if (tcp && (q->flags & TCP_ACK)) {
-			__u32 oldest = tcp->snd_una, next = tcp->snd_nxt;
-
-			if (q->ack - oldest <= next - oldest)
-				result |= FLOW_PROVES_SOURCE;
-		}
-	}
-	bpf_sk_release(socket);
-	return result;
-}
-
-/* The segment an ICMP error quotes, seen from our side. False: not TCP, not ours, or cut short. */
-static __always_inline bool parse_quoted(struct xdp_md *ctx, const struct packet *p, struct flow_query *q)
-{
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u8 *type = data + within_packet(p->l4);
-	void *inner = (void *)type + 8;
-	__be16 *ports;
-
-	if (p->fragment != FRAGMENT_NONE || inner > end)
-		return false;
-	if (!p->is_v6) {
-		struct ipv4_header *ip = inner;
-
-		if (p->protocol != PROTO_ICMP || (*type != 3 && *type != 11 && *type != 12))
-			return false;
-		if ((void *)(ip + 1) > end || (ip->version_length >> 4) != 4 || ip->protocol != PROTO_TCP ||
-		    (bpf_ntohs(ip->fragment) & 0x1fff))
-			return false;
-		q->local.hi = q->remote.hi = 0;
-		q->local.lo = IPV4_MAPPED | bpf_ntohl(ip->source);
-		q->remote.lo = IPV4_MAPPED | bpf_ntohl(ip->target);
-		ports = inner + (ip->version_length & 15) * 4;
-		if ((ip->version_length & 15) < 5)
-			return false;
-	} else {
-		struct ipv6_header *ip = inner;
-
-		if (p->protocol != PROTO_ICMPV6 || *type < 1 || *type > 4)
-			return false;
-		if ((void *)(ip + 1) > end || (*(__u8 *)ip >> 4) != 6 || ip->next_header != PROTO_TCP)
-			return false;
-		q->local.hi = bpf_be64_to_cpu(ip->source[0]);
-		q->local.lo = bpf_be64_to_cpu(ip->source[1]);
-		q->remote.hi = bpf_be64_to_cpu(ip->target[0]);
-		q->remote.lo = bpf_be64_to_cpu(ip->target[1]);
-		ports = (void *)(ip + 1);
-	}
-	if ((void *)(ports + 2) > end)
-		return false;
-	if (q->local.hi != p->target.hi || q->local.lo != p->target.lo)
-		return false;
-	q->local_port = bpf_ntohs(ports[0]);
-	q->remote_port = bpf_ntohs(ports[1]);
-	q->is_v6 = p->is_v6;
-	q->quoted = 1;
-	return true;
-}
-
-/* A plain SYN: dropped wherever it goes, so that no table needs to be asked for the commonest packet of a scanner. */
-static __always_inline bool opens_connection(struct xdp_md *ctx, const struct packet *p)
-{
-	struct segment s;
-
-	if (p->protocol != PROTO_TCP || p->fragment != FRAGMENT_NONE)
-		return false;
-	parse_tcp(ctx, p, &s);
-	return s.kind == TCP_NEW_CONNECTION;
-}
-
-/* What new_connections_test() returns: a reason to pass, or BLOCKED_DROP; and whether the packet proved its source. */
-#define BLOCKED_DROP REASON_COUNT
-#define BLOCKED_REASON_MASK 0xff
-#define BLOCKED_PROVEN 0x100
-
-/*
- * What a NewConnections block lets through. To this node: only what a socket
- * proves to be part of a live flow. To others, whose sockets are not here: all
- * but new connections. Moves p on to its upper-layer header.
- */
-static __always_inline int test_new_connections(struct xdp_md *ctx, struct packet *p)
-{
-	struct flow_query query = {};
-	struct segment s;
-	int chain = CHAIN_WHOLE, flow;
-	bool to_us;
-
-	to_us = is_own(&p->target);
-	if (p->is_v6)
-		chain = walk_ipv6_chain(ctx, p);
-	if (chain != CHAIN_WHOLE || p->fragment == FRAGMENT_LATER)
-		return to_us ? BLOCKED_DROP : PASS_FORWARDED;
-	if (p->protocol != PROTO_TCP) {
-		if (!to_us)
-			return PASS_FORWARDED;
-		if (!parse_quoted(ctx, p, &query))
-			return BLOCKED_DROP;
-		return (find_flow(ctx, &query) & FLOW_LIVE) ? PASS_ICMP_ERROR : BLOCKED_DROP;
-	}
-	parse_tcp(ctx, p, &s);
-	/* A SYN cut so short that its flags travel in the next fragment would open a connection behind us. */
-	if (!to_us && p->fragment == FRAGMENT_FIRST && p->l4_bytes < sizeof(struct tcp_header))
-		return BLOCKED_DROP;
-	if (!to_us)
-		return ((s.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) ? BLOCKED_DROP : PASS_FORWARDED;
-	if (s.kind != TCP_ORDINARY || p->fragment != FRAGMENT_NONE)
-		return BLOCKED_DROP;
-	query.remote = p->source;
-	query.local = p->target;
-	query.remote_port = s.source_port;
-	query.local_port = s.target_port;
-	query.ack = s.ack;
-	query.flags = s.flags;
-	query.is_v6 = p->is_v6;
-	flow = find_flow(ctx, &query);
-	return ((flow & FLOW_LIVE) ? PASS_LIVE_FLOW : BLOCKED_DROP) | ((flow & FLOW_PROVES_SOURCE) ? BLOCKED_PROVEN : 0);
-}
-
-/* Global, because it is called for lists and for scan blocks; leaves p as it was. */
-__noinline int new_connections_test(struct xdp_md *ctx, struct packet *p)
-{
-	__u32 l4, l4_bytes;
-	__u8 protocol;
-	int result;
-
-	if (!p)
-		return BLOCKED_DROP;
-	l4 = p->l4;
-	l4_bytes = p->l4_bytes;
-	protocol = p->protocol;
-	result = test_new_connections(ctx, p);
-	if (p->is_v6) {
-		p->l4 = l4;
-		p->l4_bytes = l4_bytes;
-		p->protocol = protocol;
-		p->fragment = FRAGMENT_NONE;
-	}
-	return result;
-}
-
 /* A proven source is blocked for the policy's whole duration, counted from the beginning; never for less than it was. */
 static __always_inline void prove(struct block_key *key, struct block *block)
 {
@@ -338,6 +125,66 @@ static __always_inline void prove(struct block_key *key, struct block *block)
 	if (until > block->until)
 		block->until = until;
 	push_ring(RING_PROVEN, key, block->since);
+}
+
+/*
+ * A blocked source that goes on to N targets is blocked anew from then on: a
+ * scan that outlasts its block would else find N - 1 more ports each time. What
+ * it tries is looked at once a tick, so that a flood of it costs nothing more.
+ */
+static __always_inline void renew_block(struct xdp_md *ctx, const struct packet *p, const struct segment *s,
+					const struct block_key *key, struct block *block, __u64 now)
+{
+	struct ballot ballot = {
+		.source = key->source,
+		.target = p->target,
+		.now = now,
+		.source_length = key->source_length,
+		.owner = cfg.policy | WHILE_BLOCKED,
+		.port = s->target_port,
+		.is_v6 = p->is_v6,
+	};
+	__u64 until;
+
+	if (!counts_as_target(p) || !checksum_allows_vote(ctx, p) || cast_vote(&ballot) != VOTE_NTH)
+		return;
+	until = now + ((block->flags & (BLOCK_PROVEN | BLOCK_MONITOR)) ? cfg.block_ticks : cfg.unproven_ticks);
+	if (until > block->until)
+		block->until = until;
+}
+
+static __always_inline int check_blocked(struct xdp_md *ctx, struct packet *p, struct block_key *key, __u64 now)
+{
+	struct block *block = bpf_map_lookup_elem(&blocks, key);
+	__u32 reason = BLOCKED_DROP;
+	struct segment s = { .kind = TCP_MALFORMED };
+
+	if (!block || block->until <= now || (block->flags & BLOCK_SPARED))
+		return GO_ON;
+	if ((cfg.flags & INSTANCE_ENFORCE) && (block->flags & BLOCK_MONITOR))
+		return GO_ON;
+	if (p->protocol == PROTO_TCP && p->fragment == FRAGMENT_NONE)
+		parse_tcp(ctx, p, &s);
+	/* A plain SYN is dropped wherever it goes. Where all traffic is cut the test still tells whether the source is real. */
+	if (s.kind != TCP_NEW_CONNECTION &&
+	    (!(cfg.flags & INSTANCE_BLOCK_ALL_TRAFFIC) || !(block->flags & BLOCK_PROVEN))) {
+		reason = new_connections_test(ctx, p);
+		if (reason & BLOCKED_PROVEN)
+			prove(key, block);
+		reason &= BLOCKED_REASON_MASK;
+		if (cfg.flags & INSTANCE_BLOCK_ALL_TRAFFIC)
+			reason = BLOCKED_DROP;
+	}
+	if (reason != BLOCKED_DROP)
+		return pass(reason);
+	if (block->last != now && (s.kind == TCP_NEW_CONNECTION || s.kind == TCP_PROBE))
+		renew_block(ctx, p, &s, key, block, now);
+	__sync_fetch_and_add(&block->dropped, 1);
+	block->last = now;
+	if (!(cfg.flags & INSTANCE_ENFORCE))
+		return pass(WOULD_DROP_SCAN_BLOCKED);
+	count(cfg.policy, DROP_SCAN_BLOCKED);
+	return XDP_DROP;
 }
 
 #endif

@@ -35,4 +35,13 @@ static __always_inline void count_loss(enum loss loss)
 		*times += 1;
 }
 
+static __always_inline int pass(enum reason reason)
+{
+	count(cfg.policy, reason);
+	return XDP_PASS;
+}
+
+/* A stage returns an XDP action, or that the next one shall decide. */
+enum stage { GO_ON = -1 };
+
 #endif

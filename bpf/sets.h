@@ -132,4 +132,35 @@ static __always_inline bool is_own(const struct address *target)
 	return bpf_map_lookup_elem(&own, target) != NULL;
 }
 
+static __always_inline bool is_group_address(const struct packet *p)
+{
+	__u32 v4 = p->target.lo;
+
+	return p->is_v6 ? (p->target.hi >> 56) == 0xff : (v4 >> 28) == 14 || v4 == 0xffffffff;
+}
+
+/* Whom probes are counted for: this node, or by choice whatever lies behind it. */
+static __always_inline bool counts_as_target(const struct packet *p)
+{
+	return (cfg.flags & INSTANCE_ALL_DESTINATIONS) ? !is_group_address(p) : is_own(&p->target);
+}
+
+/* Which source a vote and a block are about: one IPv4 address, or the prefix an IPv6 site is given. */
+static __always_inline void identify(const struct packet *p, __u32 class, struct block_key *key)
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	key->owner = cfg.policy;
+	key->source = p->source;
+	key->source_length = 32;
+	if (!p->is_v6)
+		return;
+	key->source_length = 128;
+	/* Neighbours on one link share its /64 and nothing else. */
+	if ((class & CLASS_ON_LINK) || is_on_link_scope(p))
+		return;
+	key->source_length = cfg.v6_length;
+	key->source.hi &= cfg.v6_mask.hi;
+	key->source.lo &= cfg.v6_mask.lo;
+}
+
 #endif
