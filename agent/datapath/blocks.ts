@@ -1,4 +1,6 @@
 import type { Prefix } from '../../api/cidr.ts';
+import { BpfError } from '../libbpf/bpf-error.ts';
+import { updateFlag } from '../libbpf/map.ts';
 import type { TickClock } from './clock.ts';
 import {
   type BlockKey,
@@ -36,10 +38,16 @@ export const collectBlocks = (tables: NodeTables, now: bigint, retired: Readonly
   return deleted;
 };
 
-/** Puts a block back after a reboot, unless the kernel has made one of the same source meanwhile. */
-export const restoreBlock = (tables: NodeTables, key: BlockKey, value: BlockValue): void => {
-  const map = tables.map('blocks');
-  if (!map.lookup(encodeBlockKey(key))) map.update(encodeBlockKey(key), encodeBlock(value));
+/** Puts a block back after a reboot, unless the kernel has made one of the same source meanwhile. False when there is no room. */
+export const restoreBlock = (tables: NodeTables, key: BlockKey, value: BlockValue): boolean => {
+  try {
+    tables.map('blocks').update(encodeBlockKey(key), encodeBlock(value), updateFlag.noExist);
+  } catch (error) {
+    if (!(error instanceof BpfError)) throw error;
+    if (error.code === 'E2BIG' || error.code === 'ENOSPC') return false;
+    if (error.code !== 'EEXIST') throw error;
+  }
+  return true;
 };
 
 const isSame = (a: Prefix, b: Prefix): boolean => a.family === b.family && a.length === b.length && a.value === b.value;

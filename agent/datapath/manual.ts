@@ -49,6 +49,24 @@ export class ManualBlocks {
     this.#write([...blocks.filter((block) => block !== standing), added]);
   }
 
+  /** Puts many back at once, beside those that stand; of those there is no room for, the last are left out. Returns how many went in. */
+  restore(saved: readonly Omit<ManualBlock, 'until'>[]): number {
+    const blocks = this.all();
+    const room = { 4: this.#tables.map('manual4').shape.maxEntries, 6: this.#tables.map('manual6').shape.maxEntries };
+    const standing = new Set(blocks.map(({ source }) => formatSource(source)));
+    for (const { source } of blocks) room[source.family]--;
+    let restored = 0;
+    for (const block of saved) {
+      if (standing.has(formatSource(block.source)) || room[block.source.family] === 0) continue;
+      standing.add(formatSource(block.source));
+      room[block.source.family]--;
+      restored++;
+      blocks.push({ ...block, until: block.ownUntil });
+    }
+    this.#write(blocks);
+    return restored;
+  }
+
   /** Ends the block of exactly this source. False when there is none. */
   remove(source: Prefix): boolean {
     const blocks = this.all();

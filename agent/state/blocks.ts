@@ -3,7 +3,7 @@ import { readScanBlocks, restoreBlock } from '../datapath/blocks.ts';
 import type { TickClock } from '../datapath/clock.ts';
 import { formatSource } from '../datapath/codec.ts';
 import { blockFlag } from '../datapath/layout.ts';
-import type { ManualBlocks } from '../datapath/manual.ts';
+import type { ManualBlock, ManualBlocks } from '../datapath/manual.ts';
 import type { Owners } from '../datapath/owners.ts';
 import type { NodeTables } from '../datapath/tables.ts';
 import type { SavedBlock } from './state-store.ts';
@@ -59,29 +59,26 @@ export const saveableBlocks = ({ tables, owners, clock, manual }: BlockTables): 
   return [...scans, ...byHand];
 };
 
-/** Puts blocks of an earlier boot back, those of policies that still exist. Returns how many. */
+/** Puts blocks of an earlier boot back: those of policies that still exist, and for which there is room. Returns how many. */
 export const restoreBlocks = (saved: readonly SavedBlock[], { tables, owners, clock, manual }: BlockTables): number => {
   let restored = 0;
-  for (const block of saved) {
+  const byHand: Omit<ManualBlock, 'until'>[] = [];
+  // The table may be smaller than it was: the newest blocks are worth the most.
+  for (const block of saved.toSorted((a, b) => b.sinceMs - a.sinceMs)) {
     const source = parsePrefixOrAddress(block.source);
     if (!source) continue;
     const until = clock.toTick(block.untilMs);
     const since = clock.toTick(block.sinceMs);
+    const { flags, probes, ports, packetsDropped: dropped, reason = '' } = block;
     if (block.policy === undefined) {
-      manual.add(source, until, since, block.reason ?? '');
-      restored++;
+      byHand.push({ source, ownUntil: until, since, dropped, reason });
       continue;
     }
     const owner = owners.idOf({ kind: 'PortScanPolicy', name: block.policy });
     if (owner === undefined) continue;
-    const { flags, probes, ports, packetsDropped } = block;
-    restoreBlock(
-      tables,
-      { source, owner },
-      { until, since, last: since, dropped: packetsDropped, flags, probes, ifindex: 0, ports },
-    );
-    restored++;
+    const value = { until, since, last: since, dropped, flags, probes, ifindex: 0, ports };
+    if (restoreBlock(tables, { source, owner }, value)) restored++;
   }
   tables.refillRings();
-  return restored;
+  return restored + manual.restore(byHand);
 };

@@ -3,6 +3,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parsePrefixOrAddress } from '../../api/cidr.ts';
 import { PortcullisError } from '../../api/errors.ts';
+import { blockFlag } from '../datapath/layout.ts';
 import { writeAtomically } from '../report/file.ts';
 import type { SourcedObject } from '../source/directory.ts';
 
@@ -118,12 +119,31 @@ const unreadable = (path: string, cause: unknown): PortcullisError =>
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+const isWhole = (value: unknown, most: number): boolean =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value <= most;
+
+/** What a block's source can be: one address or an IPv6 prefix as detection aggregates; by hand, what `block` takes. */
+const isSource = (text: unknown, byHand: boolean): boolean => {
+  const prefix = typeof text === 'string' ? parsePrefixOrAddress(text) : undefined;
+  if (!prefix) return false;
+  const [shortest4, shortest6] = byHand ? [8, 16] : [32, 48];
+  return prefix.length >= (prefix.family === 4 ? shortest4 : shortest6);
+};
+
+/** The latest time that Date knows. */
+const MAX_TIME_MS = 8.64e15;
+const MAX_U32 = 0xffff_ffff;
+
 /** The file may have been edited by hand: what is not a block is left out, and nothing of it reaches the kernel. */
 const isSavedBlock = (value: unknown): value is SavedBlock =>
   isRecord(value) &&
-  typeof value.source === 'string' &&
-  parsePrefixOrAddress(value.source) !== undefined &&
   (value.policy === undefined || typeof value.policy === 'string') &&
-  ['flags', 'probes', 'sinceMs', 'untilMs', 'packetsDropped'].every((name) => Number.isFinite(value[name])) &&
+  (value.reason === undefined || typeof value.reason === 'string') &&
+  isSource(value.source, value.policy === undefined) &&
+  (value.flags === 0 || value.flags === blockFlag.BLOCK_PROVEN) &&
+  isWhole(value.probes, MAX_U32) &&
+  isWhole(value.packetsDropped, Number.MAX_SAFE_INTEGER) &&
+  isWhole(value.sinceMs, MAX_TIME_MS) &&
+  isWhole(value.untilMs, MAX_TIME_MS) &&
   Array.isArray(value.ports) &&
   value.ports.every((port) => Number.isInteger(port) && port >= 0 && port <= 0xffff);
