@@ -76,6 +76,7 @@ group_test() {
   need_command bpftool bpftool
   need_command nft nftables
   need_command tcpdump tcpdump
+  need_command hping3 hping3
 }
 
 group_bench() {
