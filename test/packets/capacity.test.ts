@@ -1,7 +1,8 @@
 /** Bounded memory and exact counting at the sizes that the agent has by default, under floods of forged sources. */
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { decodeBlock, encodeBlock, encodeBlockKey } from '../../agent/datapath/codec.ts';
+import { collectBlocks } from '../../agent/datapath/blocks.ts';
+import { type BlockValue, decodeBlock, encodeBlock, encodeBlockKey } from '../../agent/datapath/codec.ts';
 import { readLosses } from '../../agent/datapath/counters.ts';
 import { blockFlag, firstsPerDomain, sourcesPerDomain } from '../../agent/datapath/layout.ts';
 import { defaultSizes, type TableSizes } from '../../agent/datapath/options.ts';
@@ -34,10 +35,10 @@ const scanners = Array.from({ length: SCANNERS }, (_, i) => nthSource(FIRST_SCAN
 const blockCount = () => [...node.tables.map('blocks').entries()].length;
 
 /** The source's address is held to be proven, as when a segment of its acknowledged what this host sent. */
-function prove(source: number): void {
+function prove(source: number, more: Partial<BlockValue> = {}): void {
   const map = node.tables.map('blocks');
   const block = decodeBlock(map.lookup(keyOf(source))!);
-  map.update(keyOf(source), encodeBlock({ ...block, flags: block.flags | blockFlag.BLOCK_PROVEN }));
+  map.update(keyOf(source), encodeBlock({ ...block, ...more, flags: block.flags | blockFlag.BLOCK_PROVEN }));
 }
 
 async function start(sizes: TableSizes): Promise<void> {
@@ -201,5 +202,27 @@ describe('a full block table', () => {
     expect(syn.send(nthSource(1_000), 1)).toBe(false);
     expect(isBlocked(nthSource(1_000))).toBe(false);
     expect(lossesSince(before)).toMatchObject({ 'block-evicted': 0, 'block-table-full': 1 });
+  });
+
+  test('still makes room after ten thousand blocks have come and gone beside an old proven one', async () => {
+    const syn = await sender({ threshold: 1, unprovenTicks: 10 });
+    const before = readLosses(node.tables);
+    const proven = nthSource(1_000_000);
+    syn.send(proven, 1);
+    prove(proven, { until: BigInt(START + 100_000) });
+    for (let round = 0; round < 400; round++) {
+      node.tick = START + round * 10;
+      for (const source of sources(MOST - 7, round * 100)) syn.send(source, 1);
+      // As the agent does every few seconds.
+      collectBlocks(node.tables, BigInt(START + round * 10 + 10));
+    }
+    expect(blockCount()).toBe(1);
+    node.tick = START + 4_000;
+    const [old, newcomers] = [sources(MOST - 1, 100_000), sources(10, 200_000)];
+    for (const source of [...old, ...newcomers]) syn.send(source, 1);
+    expect(newcomers.map(isBlocked)).toEqual(newcomers.map(() => true));
+    expect(old.map(isBlocked)).toEqual(old.map((_, i) => i >= 10));
+    expect(isBlocked(proven)).toBe(true);
+    expect(lossesSince(before)).toMatchObject({ 'block-evicted': 10, 'block-table-full': 0 });
   });
 });
