@@ -2,11 +2,10 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import type { BlockDocument } from '../../agent/report/block-document.ts';
 import type { StatusDocument } from '../../agent/report/status.ts';
+import { agentScript, type LogLine } from '../support/agent.ts';
+import { Arrivals } from '../support/arrivals.ts';
 import type { CommandResult } from '../support/command.ts';
 import { type Namespace, nodePath, type RunningCommand, TestNet, waitFor } from '../support/namespaces.ts';
-
-const root = join(import.meta.dirname, '..', '..');
-export const agentScript = join(root, 'bin', 'portcullis-agent.mjs');
 
 export const victimAddress = '192.0.2.1';
 export const attackerAddress = '192.0.2.2';
@@ -20,8 +19,6 @@ export const victimLink = 'guard0';
 export const metricsUrl = 'http://127.0.0.1:9469/metrics';
 /** What the policies of these tests ask for: few targets, so that a scan is a handful of packets. */
 export const distinctTargets = 5;
-
-export type LogLine = Readonly<Record<string, unknown>> & { readonly event?: string; readonly code?: string };
 
 /** Parts of a PortScanPolicy's spec that a test wants otherwise. */
 export interface SpecChanges {
@@ -99,6 +96,11 @@ export class AgentProcess {
     }
   }
 
+  /** The first time it told a finding. */
+  async finding(code: string): Promise<LogLine> {
+    return await this.until((line) => line.event === 'finding' && line.code === code, `the finding ${code}`, 5_000);
+  }
+
   async enforcing(): Promise<this> {
     await this.until((line) => line.event === 'enforcing', 'the agent to enforce');
     return this;
@@ -130,8 +132,10 @@ export class GuardedHost implements AsyncDisposable {
   readonly policies: string;
   readonly statusFile: string;
   pinPath: string;
+  readonly #arrivals: Arrivals;
 
-  private constructor(net: TestNet, victim: Namespace, attacker: Namespace) {
+  private constructor(net: TestNet, victim: Namespace, attacker: Namespace, arrivals: Arrivals) {
+    this.#arrivals = arrivals;
     this.net = net;
     this.victim = victim;
     this.attacker = attacker;
@@ -155,17 +159,11 @@ export class GuardedHost implements AsyncDisposable {
           addresses: [...sources.map((source) => `${source}/24`), '2001:db8::2/64'],
         },
       );
-      // Behind XDP and nothing of ours: what it counts has reached the host.
-      await victim.exec(['nft', '-f', '-'], {
-        input: `table inet reached {
-          ${sources.map((source) => `counter ${counterOf(source)} {}`).join('\n')}
-          chain arrivals {
-            type filter hook prerouting priority -300;
-            ${sources.map((source) => `ip saddr ${source} counter name ${counterOf(source)}`).join('\n')}
-          }
-        }`,
-      });
-      return new GuardedHost(net, victim, attacker);
+      const arrivals = await Arrivals.count(
+        victim,
+        Object.fromEntries(sources.map((source) => [counterOf(source), `ip saddr ${source}`])),
+      );
+      return new GuardedHost(net, victim, attacker, arrivals);
     } catch (error) {
       await net[Symbol.asyncDispose]();
       throw error;
@@ -186,6 +184,8 @@ export class GuardedHost implements AsyncDisposable {
 
   /** Starts an agent without waiting for anything. */
   launch(args: readonly string[] = []): AgentProcess {
+    // What an earlier agent reported must not be taken for what this one does.
+    rmSync(this.statusFile, { force: true });
     const own = ['--policies', this.policies, '--pin-path', this.pinPath, '--status-file', this.statusFile];
     return new AgentProcess(this.victim.spawnNode([agentScript, 'run', ...own, ...args]));
   }
@@ -220,10 +220,8 @@ export class GuardedHost implements AsyncDisposable {
   }
 
   /** Packets of a source that came past XDP since the start. */
-  async reached(from: string = attackerAddress): Promise<number> {
-    const { stdout } = await this.victim.exec(['nft', '-j', 'list', 'counter', 'inet', 'reached', counterOf(from)]);
-    const { nftables } = JSON.parse(stdout) as { nftables: { counter?: { packets: number } }[] };
-    return nftables.find(({ counter }) => counter !== undefined)!.counter!.packets;
+  reached(from: string = attackerAddress): Promise<number> {
+    return this.#arrivals.packets(counterOf(from));
   }
 
   /** One SYN to each of `count` ports, beginning with `first`. */
@@ -237,8 +235,9 @@ export class GuardedHost implements AsyncDisposable {
 
   /** Whether a new connection from `from` to the host gets any answer: refused is one. */
   async answers(from: string = attackerAddress, port = 9): Promise<boolean> {
+    const to = from.includes(':') ? '[2001:db8::1]' : victimAddress;
     const { stderr } = await this.attacker.exec(
-      ['curl', '-s', '-S', '--interface', from, '--connect-timeout', '0.4', `http://${victimAddress}:${port}/`],
+      ['curl', '-s', '-S', '--interface', from, '--connect-timeout', '0.4', `http://${to}:${port}/`],
       { allowFailure: true },
     );
     return !/timed out|Timeout/i.test(stderr);

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { agentScript } from '../support/agent.ts';
 import { type Namespace, TestNet, waitFor } from '../support/namespaces.ts';
-import { AgentProcess, agentScript, GuardedHost, portScanPolicy } from './guarded-host.ts';
+import { AgentProcess, GuardedHost, portScanPolicy } from './guarded-host.ts';
 
 const foreignObject = join(import.meta.dirname, '..', '..', 'build', 'clock.bpf.o');
 const foreignNames = ['foreign0', 'foreign1'];
@@ -114,7 +115,7 @@ describe('interfaces that come and go while the agent runs', () => {
     agent = await host.start(['--log-level', 'debug']);
     // The driver is not asked again, since that would need a gap; that it is generic is told all the same.
     expect((await host.xdp('lan2'))?.mode).toBe('generic');
-    expect(agent.findings('GenericFallback')).toMatchObject([{ interface: 'lan2' }]);
+    expect(await agent.finding('GenericFallback')).toMatchObject({ interface: 'lan2' });
     await host.victim.ip('link del lan2');
     await waitFor(() => host.status() && !finding(host, 'GenericFallback', 'lan2'), 5_000, {
       what: 'the finding to go',
