@@ -33,8 +33,14 @@ export const readScanBlocks = (tables: NodeTables): ScanBlock[] =>
 export const collectBlocks = (tables: NodeTables, now: bigint, retired: ReadonlySet<number> = new Set()): number => {
   const map = tables.map('blocks');
   let deleted = 0;
-  for (const { key, value } of readScanBlocks(tables))
-    if ((value.until <= now || retired.has(key.owner)) && map.delete(encodeBlockKey(key))) deleted++;
+  for (const { key, value } of readScanBlocks(tables)) {
+    if (value.until > now && !retired.has(key.owner)) continue;
+    const name = encodeBlockKey(key);
+    // Reading a large table takes a while, in which the kernel may have blocked the source anew.
+    const standing = map.lookup(name);
+    if (!standing || (decodeBlock(standing).until > now && !retired.has(key.owner))) continue;
+    if (map.delete(name)) deleted++;
+  }
   return deleted;
 };
 
