@@ -225,10 +225,10 @@ export class GuardedHost implements AsyncDisposable {
   }
 
   /** One SYN to each of `count` ports, beginning with `first`. */
-  async scan(count: number, { first = 1000, from = attackerAddress } = {}): Promise<void> {
+  async scan(count: number, { first = 1000, from = attackerAddress, to = victimAddress } = {}): Promise<void> {
     // hping3 ends with 1 when nothing answers.
     await this.attacker.exec(
-      ['hping3', '-q', '-n', '-S', '-a', from, '-p', `++${first}`, '-c', `${count}`, '-i', 'u2000', victimAddress],
+      ['hping3', '-q', '-n', '-S', '-a', from, '-p', `++${first}`, '-c', `${count}`, '-i', 'u2000', to],
       { allowFailure: true },
     );
   }

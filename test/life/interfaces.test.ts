@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agentScript } from '../support/agent.ts';
 import { type Namespace, TestNet, waitFor } from '../support/namespaces.ts';
-import { AgentProcess, GuardedHost, portScanPolicy } from './guarded-host.ts';
+import { AgentProcess, attackerAddress, distinctTargets, GuardedHost, portScanPolicy } from './guarded-host.ts';
 
 const foreignObject = join(import.meta.dirname, '..', '..', 'build', 'clock.bpf.o');
 const foreignNames = ['foreign0', 'foreign1'];
@@ -120,6 +120,30 @@ describe('interfaces that come and go while the agent runs', () => {
     await waitFor(() => host.status() && !finding(host, 'GenericFallback', 'lan2'), 5_000, {
       what: 'the finding to go',
     });
+  });
+});
+
+describe('several interfaces of one policy', () => {
+  it('share what is known of a source: targets add up, and a block holds on all of them', async () => {
+    await using host = await GuardedHost.create();
+    await host.net.veth(
+      { namespace: host.victim, name: 'lan0', addresses: ['198.51.100.1/24'] },
+      { namespace: host.attacker, name: 'out1', addresses: ['198.51.100.2/24'] },
+    );
+    await host.victim.sysctl({ 'net.ipv4.conf.all.rp_filter': 0, 'net.ipv4.conf.lan0.rp_filter': 0 });
+    host.write('guard', portScanPolicy('guard', { interfaces: { patterns: ['guard*', 'lan*'] } }));
+    await host.start();
+    const half = Math.floor(distinctTargets / 2);
+    await host.scan(half, { first: 1000 });
+    await host.scan(distinctTargets - half, { first: 1000, to: '198.51.100.1' });
+    // The same ports of another own address are other targets.
+    expect(await host.blocks()).toMatchObject([
+      { source: attackerAddress, interface: 'lan0', probes: distinctTargets },
+    ]);
+    const reached = await host.reached();
+    expect(reached).toBe(distinctTargets - 1);
+    await host.scan(3, { first: 1000 });
+    expect(await host.reached()).toBe(reached);
   });
 });
 

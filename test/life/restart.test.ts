@@ -8,7 +8,9 @@ import {
   distinctTargets,
   GuardedHost,
   metric,
+  otherAddresses,
   portScanPolicy,
+  victimAddress,
   victimLink,
 } from './guarded-host.ts';
 
@@ -59,6 +61,52 @@ describe('an agent that is killed in the middle of a scan', () => {
     await third.stop();
   });
 });
+
+describe('an agent that is killed at any moment of its start', () => {
+  it('leaves what the next one can take over, and no packet of a blocked source passes meanwhile', async () => {
+    await using host = await GuardedHost.create();
+    host.write('guard', portScanPolicy('guard'));
+    // Others every time, so that tables are made anew, copied and pinned in the place of the old ones.
+    const settings = [
+      [],
+      ['--max-blocks', '1024', '--concern-cells', '65536', '--max-manual-blocks', '64'],
+      ['--max-first-targets', '3072', '--max-owners', '64', '--max-never-block', '128'],
+    ];
+    // The first of all, which finds nothing to adopt.
+    for (const afterMs of [100, 200, 300, 400]) await killed(host, [], afterMs);
+    const first = await host.start();
+    await host.scan(20);
+    await host.ask(['block', otherAddresses[0], '--for', '1h', '--reason', 'by hand']);
+    await first.crash();
+    for (const source of [attackerAddress, otherAddresses[0]])
+      host.attacker.spawn(['hping3', '-q', '-n', '-S', '-a', source, '-p', '1000', '-i', 'u500', victimAddress]);
+    let ended = 0;
+    for (let afterMs = 150; afterMs < 650; afterMs += 25) {
+      if (await killed(host, settings[(afterMs / 25) % settings.length]!, afterMs)) ended++;
+      expect(await host.reached(), `killed after ${afterMs} ms`).toBe(distinctTargets - 1);
+      expect(await host.reached(otherAddresses[0]), `killed after ${afterMs} ms`).toBe(0);
+    }
+    console.log(
+      `figure: 20 agents killed 150 to 625 ms after their start, ${ended} of them while they enforced already`,
+    );
+    const last = await host.start();
+    expect(last.events('failed')).toEqual([]);
+    expect((await host.blocks()).map(({ source }) => source).sort()).toEqual([attackerAddress, otherAddresses[0]]);
+    expect(await host.answers(bystanderAddress)).toBe(true);
+    expect(await host.reached()).toBe(distinctTargets - 1);
+  });
+});
+
+/** Starts an agent and kills it. True when it had come to enforcing. */
+async function killed(host: GuardedHost, args: readonly string[], afterMs: number): Promise<boolean> {
+  const agent = host.launch(args);
+  await sleep(afterMs);
+  // Anything else would be an agent that could not work with what the ones before left.
+  expect(agent.command.isRunning, agent.command.stderr).toBe(true);
+  await agent.crash();
+  expect(agent.events('failed')).toEqual([]);
+  return agent.events('enforcing').length > 0;
+}
 
 describe('an agent that is told to stop', () => {
   it('ends with 0, detaches nothing, and leaves the host guarded: new scanners are blocked without it', async () => {
