@@ -29,6 +29,40 @@ struct {
 #define BLOCK_RECORD_ONLY (BLOCK_MONITOR | BLOCK_SPARED)
 #define EVICTION_TRIES 16	/* entries that have gone meanwhile cost a try each */
 
+static __always_inline struct ring_entry *ring_entry_at(enum ring ring, __u32 position)
+{
+	__u32 index = ring * (cfg.ring_mask + 1) + (position & cfg.ring_mask);
+
+	return bpf_map_lookup_elem(&rings, &index);
+}
+
+/* Entries in the ring; those that newer ones have overwritten are skipped first. */
+static __always_inline __u32 ring_length(struct ring_head *head)
+{
+	__u32 tail = head->tail, length = head->head - tail;
+
+	if (length <= cfg.ring_mask + 1)
+		return length;
+	__sync_val_compare_and_swap(&head->tail, tail, head->head - (cfg.ring_mask + 1));
+	return cfg.ring_mask + 1;
+}
+
+/* The block an entry is about. None: lifted, expired and gone, blocked anew since, or proven meanwhile and in the other ring. */
+static __always_inline struct block *block_of_entry(enum ring ring, struct ring_entry *entry, __u64 now)
+{
+	struct block_key key = entry->key;
+	struct block *block = bpf_map_lookup_elem(&blocks, &key);
+
+	if (!block || block->since != entry->since)
+		return NULL;
+	if (ring == RING_UNPROVEN && block->until > now && (block->flags & BLOCK_PROVEN))
+		return NULL;
+	return block;
+}
+
+/* Each push takes up to two entries away that are about nothing any more, so that they never pile up before a live one. */
+#define SWEPT_A_PUSH 2
+
 static __always_inline void push_ring(enum ring ring, const struct block_key *key, __u64 since)
 {
 	__u32 index = ring;
@@ -37,11 +71,18 @@ static __always_inline void push_ring(enum ring ring, const struct block_key *ke
 
 	if (!head)
 		return;
-	index = ring * (cfg.ring_mask + 1) + (__sync_fetch_and_add(&head->head, 1) & cfg.ring_mask);
-	entry = bpf_map_lookup_elem(&rings, &index);
+	entry = ring_entry_at(ring, __sync_fetch_and_add(&head->head, 1));
 	if (entry) {
 		entry->key = *key;
 		entry->since = since;
+	}
+	for (int i = 0; i < SWEPT_A_PUSH && ring_length(head) > 1; i++) {
+		__u32 tail = head->tail;
+
+		entry = ring_entry_at(ring, tail);
+		if (!entry || block_of_entry(ring, entry, since))
+			return;
+		__sync_val_compare_and_swap(&head->tail, tail, tail + 1);
 	}
 }
 
@@ -58,22 +99,20 @@ static __always_inline bool evict_from(enum ring ring, __u64 now)
 		struct block_key key;
 		struct block *block;
 		bool unexpired;
+		__u32 tail;
 
-		if ((__s32)(head->head - head->tail) <= 0)
+		if (!ring_length(head))
 			return false;
-		index = ring * (cfg.ring_mask + 1) + (__sync_fetch_and_add(&head->tail, 1) & cfg.ring_mask);
-		entry = bpf_map_lookup_elem(&rings, &index);
-		if (!entry)
-			return false;
-		key = entry->key;
-		block = bpf_map_lookup_elem(&blocks, &key);
-		/* Lifted, expired and gone, or blocked anew since: that one has an entry of its own. */
-		if (!block || block->since != entry->since)
+		tail = head->tail;
+		entry = ring_entry_at(ring, tail);
+		/* Another CPU has taken it: the next one is ours. */
+		if (!entry || __sync_val_compare_and_swap(&head->tail, tail, tail + 1) != tail)
+			continue;
+		block = block_of_entry(ring, entry, now);
+		if (!block)
 			continue;
 		unexpired = block->until > now;
-		/* Proven meanwhile: it stands in the other ring too. */
-		if (ring == RING_UNPROVEN && unexpired && (block->flags & BLOCK_PROVEN))
-			continue;
+		key = entry->key;
 		if (bpf_map_delete_elem(&blocks, &key))
 			continue;
 		if (unexpired)
