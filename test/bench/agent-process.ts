@@ -34,14 +34,12 @@ export const startAgent = async (
     ...['--status-file', join(folder, 'status.json')],
     ...['--metrics-address', '127.0.0.1:9469'],
   ]);
-  await waitFor(
-    () => {
-      if (!command.isRunning) throw new Error(`the agent ended: ${command.stderr}${command.stdout}`);
-      return command.stdout.includes('"event":"enforcing"');
-    },
-    20_000,
-    { what: 'the agent to enforce', intervalMs: 2 },
-  );
+  const isEnforcing = () => command.stdout.includes('"event":"enforcing"');
+  await waitFor(() => isEnforcing() || !command.isRunning, 20_000, { what: 'the agent to enforce', intervalMs: 2 });
+  if (!isEnforcing()) {
+    const { stdout, stderr } = await command.ended;
+    throw new Error(`the agent ended: ${stderr}${stdout}`);
+  }
   return { command, pinPath, enforcingMs: performance.now() - startedMs };
 };
 

@@ -18,14 +18,9 @@ export interface Reader extends AsyncDisposable {
 /** Reads the ring of the tables pinned there as the agent does, in a process of its own, until it is disposed of. */
 export const startReader = async (pinPath: string): Promise<Reader> => {
   const command = new RunningCommand([nodePath, join(import.meta.dirname, 'reader-child.ts'), pinPath]);
-  await waitFor(
-    () => {
-      if (!command.isRunning) throw new Error(`the reader ended: ${command.stderr}`);
-      return command.stdout.includes('ready');
-    },
-    20_000,
-    { what: 'the reader of events' },
-  );
+  const isReady = () => command.stdout.includes('ready');
+  await waitFor(() => isReady() || !command.isRunning, 20_000, { what: 'the reader of events' });
+  if (!isReady()) throw new Error(`the reader ended: ${(await command.ended).stderr}`);
   let stopping: Promise<ReaderReport> | undefined;
   const stop = () => {
     stopping ??= command.stop().then(({ stdout, stderr, code }) => {
