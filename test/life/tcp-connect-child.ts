@@ -16,7 +16,7 @@ function target(index: number): { readonly host: string; readonly port: number }
 
 function attempt(index: number): Promise<keyof ConnectResult> {
   const { promise, resolve } = Promise.withResolvers<keyof ConnectResult>();
-  const socket = connect(target(index));
+  const socket = connect({ ...target(index), ...(plan.from === undefined ? {} : { localAddress: plan.from }) });
   const timer = setTimeout(() => {
     resolve('timedOut');
     socket.destroy();

@@ -7,6 +7,8 @@ const script = (name: string): string => join(import.meta.dirname, `tcp-${name}-
 export interface ConnectPlan {
   readonly hosts: readonly string[];
   readonly ports: readonly number[];
+  /** The address to connect from; the kernel's choice when absent. */
+  readonly from?: string;
   /** How often each port of each host is connected to; once when absent. */
   readonly rounds?: number;
   /** Attempts at once; 64 when absent. */
@@ -38,10 +40,20 @@ export async function connectAll(namespace: Namespace, plan: ConnectPlan): Promi
 }
 
 /** Whether one new connection is established; false when nothing answers, refused is an error. */
-export async function connects(namespace: Namespace, host: string, port: number, timeoutMs = 1_000): Promise<boolean> {
+export async function connects(namespace: Namespace, host: string, port: number, timeoutMs = 600): Promise<boolean> {
   const result = await connectAll(namespace, { hosts: [host], ports: [port], timeoutMs });
   if (result.connected + result.timedOut !== 1) throw new Error(`${host} port ${port}: ${JSON.stringify(result)}`);
   return result.connected === 1;
+}
+
+/** Sends bytes to a sink; how many it says have come, undefined when it did not say so in time. */
+export async function send(
+  namespace: Namespace,
+  to: { readonly host: string; readonly port: number; readonly bytes: number; readonly timeoutMs: number },
+): Promise<number | undefined> {
+  const command = namespace.spawnNode([script('send'), to.host, ...[to.port, to.bytes, to.timeoutMs].map(String)]);
+  const { code, stdout } = await command.ended;
+  return code === 0 ? Number(stdout) : undefined;
 }
 
 /** An open connection to an echo server, over which lines go back and forth. */
