@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { loadPolicyFile } from '../source/yaml-documents.ts';
 import { bootId, type SavedBlock, StateStore } from './state-store.ts';
 
 const NOW = 1_000_000;
@@ -9,6 +10,11 @@ const block = (more: Partial<SavedBlock> = {}): SavedBlock => ({
   ...{ source: '198.51.100.7', policy: 'web', flags: 1, probes: 15, ports: [22, 80] },
   ...{ sinceMs: NOW - 1_000, untilMs: NOW + 60_000, packetsDropped: 3 },
   ...more,
+});
+
+const policy = JSON.stringify({
+  ...{ apiVersion: 'portcullis.dev/v1alpha1', kind: 'PortScanPolicy', metadata: { name: 'a' } },
+  spec: { mode: 'Enforce' },
 });
 
 let folder: string;
@@ -33,9 +39,23 @@ describe('objects', () => {
   });
 
   test('come back as they were', async () => {
-    const objects = [{ object: { kind: 'PortScanPolicy', spec: { mode: 'Enforce' } }, place: 'a.yaml' }];
-    await store.saveObjects(objects as never);
+    const objects = loadPolicyFile('a.yaml', policy).objects.map((object) => ({ ...object, file: 'a.yaml' }));
+    await store.saveObjects(objects);
+    expect(objects).toHaveLength(1);
     expect(await new StateStore(join(folder, 'state')).loadObjects()).toEqual(objects);
+  });
+
+  test('that somebody damaged, or that are no policy of this version, are left out, the others come back', async () => {
+    const [good] = loadPolicyFile('a.yaml', policy).objects.map((object) => ({ ...object, file: 'a.yaml' }));
+    const bad = [
+      ...[null, 7, [], {}, { ...good, file: undefined }, { ...good, file: '../a.yaml' }, { ...good, object: {} }],
+      ...[undefined, {}, { mode: 'Enforce', block: { duration: 'x' } }, { mode: 'Enforce', later: 1 }].map((spec) => ({
+        ...good,
+        object: { ...good!.object, spec },
+      })),
+    ];
+    await store.saveObjects([...bad, good] as never);
+    expect(await store.loadObjects()).toEqual([good]);
   });
 
   test('that did not change are not written again', async () => {

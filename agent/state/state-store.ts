@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { parsePrefixOrAddress } from '../../api/cidr.ts';
 import { PortcullisError } from '../../api/errors.ts';
+import { validateObject } from '../../api/validate.ts';
 import { blockFlag } from '../datapath/layout.ts';
 import { writeAtomically } from '../report/file.ts';
 import type { SourcedObject } from '../source/directory.ts';
@@ -51,10 +52,10 @@ export class StateStore {
     }
   }
 
-  /** Empty when nothing was saved. @throws PortcullisError StateUnreadable for a file that is not ours or damaged */
+  /** Empty when nothing was saved; what is no valid object is left out. @throws PortcullisError StateUnreadable for a file that is not ours or damaged */
   async loadObjects(): Promise<readonly SourcedObject[]> {
     const saved = await this.#load(OBJECTS_FILE);
-    return isRecord(saved) && Array.isArray(saved.objects) ? (saved.objects as SourcedObject[]) : [];
+    return isRecord(saved) && Array.isArray(saved.objects) ? saved.objects.flatMap(sourcedObject) : [];
   }
 
   async saveObjects(objects: readonly SourcedObject[]): Promise<void> {
@@ -118,6 +119,15 @@ const unreadable = (path: string, cause: unknown): PortcullisError =>
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Another version wrote the file, or somebody edited it: what does not hold as a policy today would stop the agent from applying any. */
+const sourcedObject = (saved: unknown): SourcedObject[] => {
+  if (!isRecord(saved) || typeof saved.file !== 'string' || basename(saved.file) !== saved.file) return [];
+  const { object } = validateObject(saved.object);
+  if (object === undefined) return [];
+  const line = Number.isSafeInteger(saved.line) ? (saved.line as number) : 1;
+  return [{ file: saved.file, kind: object.kind, name: object.metadata.name, line, object } as SourcedObject];
+};
 
 const isWhole = (value: unknown, most: number): boolean =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value <= most;
