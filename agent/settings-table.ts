@@ -166,7 +166,7 @@ export const settingTable: { readonly [K in keyof RunSettings]: Setting<RunSetti
     flag: 'ring-buffer-bytes',
     group: 'Reporting',
     form: powerOfTwo(65_536, 268_435_456),
-    default: '4194304',
+    default: '1048576',
     description: 'Size of the buffer that carries events from the kernel to the agent.',
   },
   maxFirstTargets: {

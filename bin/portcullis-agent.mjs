@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
-import { argv, env, execPath, exit, stderr, versions } from 'node:process';
+import process, { argv, env, execPath, exit, stderr, versions } from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const self = fileURLToPath(import.meta.url);
@@ -15,11 +15,23 @@ const bundle = join(root, 'dist', 'agent.mjs');
 const ownNode = join(root, 'node_modules', '.bin', 'node');
 // Set for the second start, so that a wrong `ownNode` ends in a message and not in a loop.
 const restarted = 'PORTCULLIS_RESTARTED';
+const tuned = 'PORTCULLIS_TUNED';
+
+// The agent runs for months beside other work. A small young generation, no TurboFan (its compiler alone takes 5 MB; Maglev
+// still compiles what is hot) and one malloc arena save a fifth of its resident memory.
+const memoryFlags = ['--max-semi-space-size=1', '--no-turbofan'];
+const memoryEnvironment = { MALLOC_ARENA_MAX: '1' };
 
 if (!existsSync(bundle)) {
   refuse(`${bundle} is missing: run \`make build\` in ${root}`);
 } else if (isAtLeast(versions.node, required)) {
+  // In place: the process keeps its id, and no parent stays behind.
+  if (argv[2] === 'run' && !env[tuned] && typeof process.execve === 'function') {
+    const args = [execPath, ...memoryFlags, self, ...argv.slice(2)];
+    process.execve(execPath, args, { ...env, ...memoryEnvironment, [tuned]: '1' });
+  }
   delete env[restarted];
+  delete env[tuned];
   await import(pathToFileURL(bundle).href);
 } else if (!env[restarted] && existsSync(ownNode)) {
   restart();

@@ -39,5 +39,5 @@ export const defaultSizes: TableSizes = {
   maxAllowEntries: 65_536,
   maxOwners: 256,
   concernCells: 1_048_576,
-  ringBufferBytes: 4_194_304,
+  ringBufferBytes: 1_048_576,
 };

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { PortcullisError } from '../../api/errors.ts';
 import { BpfError } from '../libbpf/bpf-error.ts';
 import { BpfMap, u32, updateFlag } from '../libbpf/map.ts';
+import { releaseFreedMemory } from '../libbpf/memory.ts';
 import { BpfObject } from '../libbpf/object.ts';
 import { decodeBlock } from './codec.ts';
 import { concernBytes } from './concern.ts';
@@ -73,9 +74,13 @@ const applyShapes = (object: BpfObject, wanted: Record<string, Shape>): void => 
 
 /** Runs `use` on the guard object, opened; frags are left out where the kernel has none. */
 export const withGuardObject = async <T>(frags: boolean, use: (object: BpfObject) => Promise<T>): Promise<T> => {
-  using object = BpfObject.open(objectImage('guard'));
-  if (!frags) object.disableFrags('guard');
-  return await use(object);
+  try {
+    using object = BpfObject.open(objectImage('guard'));
+    if (!frags) object.disableFrags('guard');
+    return await use(object);
+  } finally {
+    releaseFreedMemory();
+  }
 };
 
 export const GUARD = 'guard';
@@ -151,16 +156,19 @@ export class NodeTables {
       ['rings', 'ring_heads'],
     ] as const)
       if (pair.some((name) => replaced.has(name))) for (const name of pair) replaced.set(name, this.map(name));
-    this.commit();
     const kept = new Map([...this.#maps].filter(([name]) => !replaced.has(name)));
     const maps = await withGuardObject(frags, (object) => createMaps(object, wanted, kept));
     for (const name of replaced.keys()) this.#maps.set(name, maps.get(name)!);
-    this.#replaced = replaced;
     for (const name of COPIED) {
       const from = replaced.get(name);
       if (from) copyMap(from, this.map(name));
     }
     if (replaced.has('rings')) this.refillRings();
+    // Resized again before a program was swapped: the first one is still what programs write to.
+    for (const [name, map] of replaced) {
+      if (this.#replaced.has(name)) map.close();
+      else this.#replaced.set(name, map);
+    }
     this.#layout = { ...this.#layout, slots };
     this.#writeLayout(sizes);
     return [...replaced.keys()];

@@ -1,8 +1,9 @@
 import { domainStruct, firstStruct, firstsPerDomain, sourceStruct, sourcesPerDomain } from './layout.ts';
 import type { NodeTables } from './tables.ts';
 
-/** Domains read at a step: about 3 MB, a few ms. */
-const DOMAINS_A_STEP = 1024;
+/** 4 MB a step, about 5 ms; in parts, so that the buffer stays small. */
+const PARTS_A_STEP = 8;
+const DOMAINS_A_PART = 256;
 const FIRST_TICK_MASK = (1n << 34n) - 1n;
 
 /**
@@ -11,6 +12,7 @@ const FIRST_TICK_MASK = (1n << 34n) - 1n;
  */
 export class TrackedSources {
   readonly #tables: NodeTables;
+  readonly #buffer = Buffer.alloc(DOMAINS_A_PART * domainStruct.bytes);
   #next = 0;
   #sweep = { firsts: 0, sources: 0 };
   #last = { firsts: 0, sources: 0 };
@@ -23,19 +25,22 @@ export class TrackedSources {
     return this.#last;
   }
 
-  /** Reads the next part; `windowTicks` is the longest window of all policies. True when a sweep was completed. */
+  /** Reads the next parts; `windowTicks` is the longest window of all policies. True when a sweep was completed. */
   step(now: bigint, windowTicks: bigint): boolean {
     const map = this.#tables.map('domains');
-    const count = Math.min(DOMAINS_A_STEP, map.shape.maxEntries - this.#next);
-    const values = map.readArray(this.#next, count);
-    for (let i = 0; i * domainStruct.bytes < values.length; i++)
-      this.#count(values, i * domainStruct.bytes, now, windowTicks);
-    this.#next += count;
-    if (this.#next < map.shape.maxEntries) return false;
-    this.#last = this.#sweep;
-    this.#sweep = { firsts: 0, sources: 0 };
-    this.#next = 0;
-    return true;
+    for (let part = 0; part < PARTS_A_STEP; part++) {
+      const count = Math.min(DOMAINS_A_PART, map.shape.maxEntries - this.#next);
+      const values = map.readArray(this.#next, count, this.#buffer);
+      for (let i = 0; i * domainStruct.bytes < values.length; i++)
+        this.#count(values, i * domainStruct.bytes, now, windowTicks);
+      this.#next += count;
+      if (this.#next < map.shape.maxEntries) continue;
+      this.#last = this.#sweep;
+      this.#sweep = { firsts: 0, sources: 0 };
+      this.#next = 0;
+      return true;
+    }
+    return false;
   }
 
   #count(domain: Buffer, at: number, now: bigint, windowTicks: bigint): void {

@@ -155,9 +155,9 @@ export class BpfMap extends OwnedFd<MapFd> {
     }
   }
 
-  /** A range of an array's elements in one call. */
-  readArray(start: number, count: number): Buffer {
-    const values = Buffer.alloc(count * this.userValueBytes);
+  /** A range of an array's elements in one call; `into` holds `count` values and spares making a buffer. */
+  readArray(start: number, count: number, into?: Buffer): Buffer {
+    const values = into ?? Buffer.alloc(count * this.userValueBytes);
     const done: Count = [count];
     const from = start === 0 ? null : u32(start - 1);
     const result = lib.mapLookupBatch(this.fd, from, Buffer.alloc(8), Buffer.alloc(count * 4), values, done, null);
