@@ -42,7 +42,7 @@ describe('run', () => {
       maxAllowEntries: 65_536,
       maxOwners: 256,
       concernCells: 1_048_576,
-      ringBufferBytes: 4_194_304,
+      ringBufferBytes: 1_048_576,
       connectionEventsPerSecond: 50_000,
       blockEventsPerSecond: 5000,
       maxPolicyFiles: 1000,

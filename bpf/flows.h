@@ -7,6 +7,7 @@
 struct tcp_sock {
 	__u32 snd_nxt;
 	__u32 snd_una;
+	__u64 bytes_received;
 } __attribute__((preserve_access_index));
 struct tcp_request_sock {
 	__u32 snt_isn;
@@ -73,10 +74,15 @@ __noinline int find_flow(struct xdp_md *ctx, struct flow_query *q)
 		struct tcp_sock *tcp = bpf_skc_to_tcp_sock(socket);
 
 		result = FLOW_LIVE;
-		/* Absent for TIME_WAIT. In order, so that numbers may wrap. */
-		if (tcp && (q->flags & TCP_ACK)) {
+		/*
+		 * Absent for TIME_WAIT. A connection that has carried data was
+		 * somebody's before the scan: proof by it would turn a forger's
+		 * SYNs against everybody who is connected. A scanner's has not.
+		 */
+		if (tcp && (q->flags & TCP_ACK) && !tcp->bytes_received) {
 			__u32 oldest = tcp->snd_una, next = tcp->snd_nxt;
 
+			/* By distance, so that numbers may wrap. */
 			if (q->ack - oldest <= next - oldest)
 				result |= FLOW_PROVES_SOURCE;
 		}

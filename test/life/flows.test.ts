@@ -66,9 +66,13 @@ describe('a real connection of a source that is blocked for scanning', () => {
     expect(await connects(client, host, echoPort)).toBe(false);
     await flow.transfers();
 
-    await victim.exec(['ip', 'neigh', 'flush', 'dev', link]);
-    const { stdout: known } = await victim.exec(['ip', 'neigh', 'show', 'dev', link]);
-    expect(known).not.toMatch(new RegExp(`^${source} .*lladdr`, 'm'));
+    // The flow goes on all the while, so that its neighbour may be learned again before we look.
+    const forgotten = async () => {
+      await victim.exec(['ip', 'neigh', 'flush', 'dev', link]);
+      const { stdout } = await victim.exec(['ip', 'neigh', 'show', 'dev', link]);
+      return !new RegExp(`^${source} .*lladdr`, 'm').test(stdout);
+    };
+    await waitFor(forgotten, 5_000, { what: 'the neighbour entry to be gone' });
     await flow.transfers();
     const { stdout: learned } = await victim.exec(['ip', 'neigh', 'show', 'dev', link]);
     expect(learned).toMatch(new RegExp(`^${source} .*lladdr`, 'm'));
@@ -280,11 +284,12 @@ describe('how long a source is blocked', () => {
     await open;
   });
 
-  it('is duration, from the beginning of the block, once an open connection has proven the source', async () => {
+  it('is duration, from the beginning of the block, once a connection that has carried nothing yet proves the source', async () => {
     await using net = await TestNet.create();
     const all = await scene(net, block);
-    const flow = await Flow.open(all.client, victim4, echoPort);
+    const flow = await Flow.openSilently(all.client, victim4, echoPort, 2_000);
     const first = await getBlocked(all, 1);
+    expect(first.proven).toBe(false);
     await flow.transfers();
     const [proven] = await all.agent.blocks();
     expect(proven).toMatchObject({ source: client4, proven: true });

@@ -70,6 +70,13 @@ export class Flow {
     return flow;
   }
 
+  /** One that says nothing at first, as a scanner's. */
+  static async openSilently(namespace: Namespace, host: string, port: number, silentMs: number): Promise<Flow> {
+    const command = namespace.spawnNode([script('flow'), host, String(port), String(silentMs)]);
+    await waitFor(() => command.stdout.includes('connected'), 5_000, { what: `a connection by ${command}` });
+    return new Flow(command);
+  }
+
   /** Lines that have come back so far. */
   get echoed(): number {
     return Number(/echoed (\d+)\n[^\n]*$/.exec(this.#command.stdout)?.[1] ?? 0);

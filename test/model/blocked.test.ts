@@ -212,6 +212,18 @@ describe('proof of source', () => {
     }
   });
 
+  test('a connection that has carried data proves nothing: it was there before the scan', () => {
+    const numbers = { state: 'ESTABLISHED', sendUnacknowledged: 5000, sendNext: 6000 } as const;
+    for (const [bytesReceived, proven] of [
+      [0, true],
+      [1, false],
+    ] as const) {
+      const { reason, block } = blockedModel({ ...numbers, bytesReceived });
+      expect(reason(segment('A', 5000))).toBe('PASS_LIVE_FLOW');
+      expect(block.proven, String(bytesReceived)).toBe(proven);
+    }
+  });
+
   test('with traffic All the segment that proves is dropped all the same', () => {
     const half = blockedModel({ state: 'NEW_SYN_RECV', initialSequence: 7 }, { blockAllTraffic: true });
     expect(half.reason(segment('A', 8))).toBe('DROP_SCAN_BLOCKED');

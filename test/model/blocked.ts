@@ -34,6 +34,8 @@ export interface Socket {
   readonly sendUnacknowledged?: number;
   /** Next sequence number to send. */
   readonly sendNext?: number;
+  /** Bytes of data taken in order; default 0. */
+  readonly bytesReceived?: number;
 }
 
 /** The TCP socket of this network namespace that a packet from remote to local belongs to. */
@@ -98,6 +100,8 @@ function acknowledgmentFits(socket: Socket, acknowledgment: number): boolean {
   }
   const { sendUnacknowledged: first, sendNext: next } = socket;
   if (!FLOW_STATES.has(socket.state) || first === undefined || next === undefined) return false;
+  // A connection that has carried data was somebody's before the scan, which may be forged.
+  if (socket.bytesReceived) return false;
   // Sequence numbers wrap: distances from the oldest one are compared.
   return (acknowledgment - first) >>> 0 <= (next - first) >>> 0;
 }
