@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { restoreBlock } from '../../agent/datapath/blocks.ts';
@@ -18,6 +18,8 @@ const FRAMES = 3_000_000;
 const FRAMES_SHORT = 500_000;
 const CORE = Math.min(1, availableParallelism() - 1);
 const XDP_FILTER_PINS = '/sys/fs/bpf/xdp-filter';
+/** xdp-filter's library makes it and leaves it behind, empty. */
+const DISPATCHER_PINS = '/sys/fs/bpf/xdp';
 
 /** One way to drop the frames, each on an interface of its own. */
 interface Peer {
@@ -155,6 +157,7 @@ export const vethSection: Section = {
     const generator = await net.namespace('generator');
     const victim = await net.namespace('victim');
     const lines: Line[] = [];
+    const hadDispatcher = existsSync(DISPATCHER_PINS);
     try {
       for (const [i, peer] of peers.entries()) {
         const [wire, device] = [`wire${i}`, `guarded${i}`];
@@ -186,6 +189,7 @@ export const vethSection: Section = {
       }
     } finally {
       for (const { peer, device } of lines) await peer.tearDown?.(victim, device);
+      if (!hadDispatcher && existsSync(DISPATCHER_PINS)) rmdirSync(DISPATCHER_PINS);
     }
 
     const isOwn = (label: string) => label.startsWith('Portcullis');
