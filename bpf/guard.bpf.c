@@ -99,6 +99,13 @@ int guard(struct xdp_md *ctx)
 	__u32 ether_type, concern;
 
 	ether_type = parse_ethernet(ctx, &p);
+	/* Whose packet it is cannot be told, but that somebody hides it can. */
+	if (ether_type == ETH_HIDDEN) {
+		if ((cfg.flags & INSTANCE_DETECT) && !(cfg.flags & INSTANCE_ENFORCE))
+			return pass(WOULD_DROP_VLAN_TAGS);
+		count(cfg.policy, DROP_VLAN_TAGS);
+		return XDP_DROP;
+	}
 	/* No owner: whose packet it would be cannot be told. */
 	if (ether_type == ETH_IPV4 ? !parse_ipv4(ctx, &p) : ether_type == ETH_IPV6 ? !parse_ipv6(ctx, &p) : true) {
 		bool ip = ether_type == ETH_CUT_SHORT || ether_type == ETH_IPV4 || ether_type == ETH_IPV6;

@@ -61,7 +61,9 @@ enum reason {
 	WOULD_DROP_SCAN_DETECTED = 20,
 	WOULD_DROP_EXTENSION_HEADERS = 21,
 	SPARED_SCAN_DETECTED = 22,	/* a never-block source reached N targets: passed and reported */
-	REASON_COUNT = 23,
+	DROP_VLAN_TAGS = 23,		/* a third tag, one of them for priority only: the host would take them off and read on */
+	WOULD_DROP_VLAN_TAGS = 24,
+	REASON_COUNT = 25,
 };
 
 /* What the datapath itself lost or gave up; each is a Prometheus counter of its own. Append-only. */

@@ -13,6 +13,8 @@
 #define ETH_QINQ 0x88a8
 #define ETH_CUT_SHORT 0x10000	/* no EtherType: the frame ends before it */
 
+#define ETH_HIDDEN 0x20000	/* more tags than are read, which the host would take off */
+
 #define PROTO_ICMP 1
 #define PROTO_TCP 6
 #define PROTO_ICMPV6 58
@@ -106,6 +108,16 @@ static __always_inline __u32 parse_ethernet(struct xdp_md *ctx, struct packet *p
 				return ETH_CUT_SHORT;
 			type = tag->type;
 			l3 += sizeof(*tag);
+			/* Linux takes any number of priority tags off; nobody else sends three tags with one among them. */
+			if (type == bpf_htons(ETH_VLAN) || type == bpf_htons(ETH_QINQ)) {
+				struct vlan_tag *third = tag + 1;
+
+				if ((void *)(third + 1) > end)
+					return ETH_CUT_SHORT;
+				if (!((tag - 1)->control & bpf_htons(0xfff)) || !(tag->control & bpf_htons(0xfff)) ||
+				    !(third->control & bpf_htons(0xfff)))
+					return ETH_HIDDEN;
+			}
 		}
 	}
 	p->l3 = forget(l3, p->linear_bytes) & FRAME_HEADROOM;
@@ -150,8 +162,11 @@ static __always_inline bool parse_ipv6(struct xdp_md *ctx, struct packet *p)
 	if ((void *)(ip + 1) > end)
 		return false;
 	payload_bytes = bpf_ntohs(ip->payload_bytes);
-	if ((*(__u8 *)ip >> 4) != 6 || (!payload_bytes && !ip->next_header))
-		return false;	/* also a jumbogram: length 0 behind hop-by-hop options */
+	if ((*(__u8 *)ip >> 4) != 6)
+		return false;
+	/* Before hop-by-hop options Linux takes length 0 for the rest of the frame, whether or not they say that it is a jumbogram. */
+	if (!payload_bytes && !ip->next_header)
+		payload_bytes = frame_bytes(ctx, p) - p->l3 - sizeof(*ip);
 	if (p->l3 + sizeof(*ip) + payload_bytes > p->linear_bytes &&
 	    p->l3 + sizeof(*ip) + payload_bytes > frame_bytes(ctx, p))
 		return false;
@@ -241,8 +256,9 @@ __noinline int walk_ipv6_chain(struct xdp_md *ctx, struct packet *p)
 			break;
 		}
 		header = data + within_packet(offset);
+		/* Unreadable here, but not to the host: the rest lies in a later buffer, or fragment (RFC 7112). */
 		if ((void *)(header + 8) > end || left < 8) {
-			result = CHAIN_MALFORMED;
+			result = left >= 8 || p->fragment == FRAGMENT_FIRST ? CHAIN_TOO_LONG : CHAIN_MALFORMED;
 			break;
 		}
 		if (type == 44) {
@@ -258,7 +274,7 @@ __noinline int walk_ipv6_chain(struct xdp_md *ctx, struct packet *p)
 			bytes = type == 51 ? ((__u32)header[1] + 2) * 4 : ((__u32)header[1] + 1) * 8;
 		}
 		if (bytes > left) {
-			result = CHAIN_MALFORMED;
+			result = p->fragment == FRAGMENT_FIRST ? CHAIN_TOO_LONG : CHAIN_MALFORMED;
 			break;
 		}
 		type = header[0];
@@ -268,6 +284,9 @@ __noinline int walk_ipv6_chain(struct xdp_md *ctx, struct packet *p)
 		if (p->fragment == FRAGMENT_LATER)
 			break;	/* what follows is payload, whatever it looks like */
 	}
+	if (result == CHAIN_WHOLE && type == PROTO_TCP && p->fragment != FRAGMENT_LATER && left >= sizeof(struct tcp_header) &&
+	    data + within_packet(offset) + sizeof(struct tcp_header) > end)
+		result = CHAIN_TOO_LONG;
 	p->l4 = forget(offset, left);
 	p->l4_bytes = left;
 	p->protocol = type;

@@ -77,6 +77,7 @@ group_test() {
   need_command nft nftables
   need_command tcpdump tcpdump
   need_command hping3 hping3
+  need_command python3 python3
 }
 
 group_bench() {

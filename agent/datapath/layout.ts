@@ -84,7 +84,9 @@ export const reason = {
   WOULD_DROP_SCAN_DETECTED: 20,
   WOULD_DROP_EXTENSION_HEADERS: 21,
   SPARED_SCAN_DETECTED: 22,
-  REASON_COUNT: 23,
+  DROP_VLAN_TAGS: 23,
+  WOULD_DROP_VLAN_TAGS: 24,
+  REASON_COUNT: 25,
 } as const;
 
 export const sourceClass = {

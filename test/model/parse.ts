@@ -15,7 +15,7 @@ export interface IpPacket {
   readonly neighbourDiscovery: boolean;
 }
 
-export type Parsed = IpPacket | 'not-ip' | 'malformed';
+export type Parsed = IpPacket | 'not-ip' | 'malformed' | 'hidden';
 
 const ETHERTYPE_IPV4 = 0x0800;
 const ETHERTYPE_IPV6 = 0x86dd;
@@ -26,8 +26,12 @@ export function parseIp(frame: Buffer): Parsed {
   if (frame.length < 14) return 'malformed';
   let etherType = frame.readUInt16BE(12);
   let at = 14;
-  for (let tags = 0; tags < MAX_TAGS && isTag(etherType); tags++) {
+  let isPriorityTag = false;
+  for (let tags = 0; isTag(etherType); tags++) {
     if (frame.length < at + 4) return 'malformed';
+    isPriorityTag ||= (frame.readUInt16BE(at) & 0xfff) === 0;
+    // Linux takes any number of priority tags off; nobody honest sends three tags with one among them.
+    if (tags === MAX_TAGS) return isPriorityTag ? 'hidden' : 'not-ip';
     etherType = frame.readUInt16BE(at + 2);
     at += 4;
   }
@@ -61,11 +65,11 @@ function parseIpv4(frame: Buffer, at: number): IpPacket | 'malformed' {
 
 function parseIpv6(frame: Buffer, at: number): IpPacket | 'malformed' {
   if (frame.length < at + 40) return 'malformed';
-  const payloadBytes = frame.readUInt16BE(at + 4);
   const protocol = byte(frame, at + 6);
+  const told = frame.readUInt16BE(at + 4);
+  // Before hop-by-hop options Linux takes length 0 for the rest of the frame, whether or not they say that it is a jumbogram.
+  const payloadBytes = told === 0 && protocol === HOP_BY_HOP ? frame.length - at - 40 : told;
   if (byte(frame, at) >> 4 !== 6 || at + 40 + payloadBytes > frame.length) return 'malformed';
-  // RFC 2675: a jumbogram tells its length in a hop-by-hop option.
-  if (payloadBytes === 0 && protocol === HOP_BY_HOP) return 'malformed';
   const source = address6(frame, at + 8);
   const destination = address6(frame, at + 24);
   // It would pass for an IPv4 address in every table; Linux refuses such packets as well.
@@ -130,9 +134,11 @@ function parseTransport6(packet: IpPacket, maxExtensionHeaders: number): Transpo
   let fragmented = false;
   for (let headers = 0; EXTENSION_HEADERS.has(next); headers++) {
     if (headers === maxExtensionHeaders) return { kind: 'chain-too-long' };
-    if (at + 8 > end) return { kind: 'malformed' };
+    // The host puts the rest together and reads on: a chain that goes on in another fragment hides what it carries (RFC 7112).
+    const cutShort = { kind: fragmented ? 'chain-too-long' : 'malformed' } as const;
+    if (at + 8 > end) return cutShort;
     const bytes = extensionBytes(next, byte(frame, at + 1));
-    if (at + bytes > end) return { kind: 'malformed' };
+    if (at + bytes > end) return cutShort;
     if (next === FRAGMENT) {
       const field = frame.readUInt16BE(at + 2);
       if (field >> 3 !== 0) return { kind: 'later-fragment' };

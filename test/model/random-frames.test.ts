@@ -65,10 +65,12 @@ describe('whatever arrives', () => {
     expect(spared.filter(({ verdict }) => verdict === 'drop')).toEqual([]);
   });
 
-  test('in Monitor, and where no policy governs, only lists and manual blocks drop', () => {
+  test('in Monitor, and where no policy governs, only lists and manual blocks drop, and what hides from lists', () => {
     const drops = outcomes.filter(({ enforce, verdict }) => !enforce && verdict === 'drop');
     expect(drops.length).toBeGreaterThan(100);
-    expect(new Set(drops.map(({ counts }) => counts.at(-1)![1]))).toEqual(new Set(['DROP_LIST', 'DROP_MANUAL']));
+    expect(new Set(drops.map(({ counts }) => counts.at(-1)![1]))).toEqual(
+      new Set(['DROP_LIST', 'DROP_MANUAL', 'DROP_VLAN_TAGS']),
+    );
   });
 
   test('what is owned by no list and no policy is malformed, not IP or blocked by hand', () => {

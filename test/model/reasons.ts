@@ -23,6 +23,8 @@ export const REASONS = [
   'WOULD_DROP_SCAN_DETECTED',
   'WOULD_DROP_EXTENSION_HEADERS',
   'SPARED_SCAN_DETECTED',
+  'DROP_VLAN_TAGS',
+  'WOULD_DROP_VLAN_TAGS',
 ] as const;
 
 export type Reason = (typeof REASONS)[number];

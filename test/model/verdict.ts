@@ -76,6 +76,10 @@ const BLOCK_PORTS = 16;
 export function decide(frame: Buffer, now: number, machine: Machine): Outcome {
   const { policy } = machine.config;
   const packet = parseIp(frame);
+  if (packet === 'hidden') {
+    const { detect, enforce } = machine.config;
+    return final(policy, detect && !enforce ? 'WOULD_DROP_VLAN_TAGS' : 'DROP_VLAN_TAGS');
+  }
   if (packet === 'not-ip') return final(0, 'PASS_NOT_IP');
   if (packet === 'malformed') return final(0, 'PASS_MALFORMED');
   if (packet.neighbourDiscovery) return final(policy, 'PASS_NEIGHBOUR_DISCOVERY');

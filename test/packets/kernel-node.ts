@@ -13,7 +13,6 @@ import {
   blockEventStruct,
   blockKeyStruct,
   concern,
-  configStruct,
   listFlag,
   reason as reasonNumbers,
   sourceClass,

@@ -405,12 +405,53 @@ const lengthLies: Case[] = [
     ),
   },
   {
-    name: 'an IPv6 jumbogram is malformed',
+    name: 'payload length 0 before hop-by-hop options hides nothing: the host reads to the end of the frame',
     config: FIRST_VOTE_BLOCKS,
     steps: each(
       [syn(1, STRANGER6, { payloadLength: 0, extensions: [{ kind: 'hop-by-hop' }] })],
-      pass('PASS_MALFORMED', 0),
+      drop('DROP_SCAN_DETECTED'),
     ),
+  },
+  {
+    name: 'payload length 0 before anything else carries nothing',
+    config: FIRST_VOTE_BLOCKS,
+    steps: each([syn(1, STRANGER6, { payloadLength: 0 })], pass('PASS_MALFORMED')),
+  },
+  {
+    name: 'a first fragment that ends inside of an extension header hides what it carries and is dropped',
+    config: FIRST_VOTE_BLOCKS,
+    steps: each(
+      [
+        syn(1, STRANGER6, {
+          extensions: [
+            { kind: 'fragment', offset: 0, more: true },
+            { kind: 'destination', lengthField: 255 },
+          ],
+        }),
+      ],
+      drop('DROP_EXTENSION_HEADERS'),
+    ),
+  },
+  {
+    name: 'three VLAN tags with a priority tag among them are dropped: the host would take them off and read on',
+    config: FIRST_VOTE_BLOCKS,
+    steps: [
+      ...[
+        [0, 0, 0],
+        [0, 5, 5],
+        [5, 0, 5],
+        [5, 5, 0],
+      ].map((ids) => ({
+        frame: syn(1, STRANGER4, {}, { tags: ids.map((tci) => ({ tci })) }),
+        expect: drop('DROP_VLAN_TAGS'),
+      })),
+      { frame: syn(1, STRANGER4, {}, { tags: [{ tci: 0 }, { tci: 0 }] }), expect: drop('DROP_SCAN_DETECTED') },
+    ],
+  },
+  {
+    name: 'in Monitor three VLAN tags with a priority tag among them are counted and passed',
+    config: { ...FIRST_VOTE_BLOCKS, enforce: false },
+    steps: each([syn(1, STRANGER4, {}, { tags: [{ tci: 0 }, { tci: 0 }, { tci: 0 }] })], pass('WOULD_DROP_VLAN_TAGS')),
   },
   {
     name: 'an extension header that reaches beyond the payload is malformed',
