@@ -86,14 +86,17 @@ static __always_inline void push_ring(enum ring ring, const struct block_key *ke
 	}
 }
 
-/* Deletes the oldest block of a ring. True: there is room. */
-static __always_inline bool evict_from(enum ring ring, __u64 now)
+/* NOT_YET: the tries went on entries whose blocks have gone; the next insertion goes on from there. */
+enum eviction { EVICTED_ONE, EVICTED_NONE_LEFT, EVICTED_NOT_YET };
+
+/* Deletes the oldest block of a ring. EVICTED_NONE_LEFT: the ring holds none. */
+static __always_inline enum eviction evict_from(enum ring ring, __u64 now)
 {
 	__u32 index = ring;
 	struct ring_head *head = bpf_map_lookup_elem(&ring_heads, &index);
 
 	if (!head)
-		return false;
+		return EVICTED_NOT_YET;
 	for (int i = 0; i < EVICTION_TRIES; i++) {
 		struct ring_entry *entry;
 		struct block_key key;
@@ -102,7 +105,7 @@ static __always_inline bool evict_from(enum ring ring, __u64 now)
 		__u32 tail;
 
 		if (!ring_length(head))
-			return false;
+			return EVICTED_NONE_LEFT;
 		tail = head->tail;
 		entry = ring_entry_at(ring, tail);
 		/* Another CPU has taken it: the next one is ours. */
@@ -117,9 +120,9 @@ static __always_inline bool evict_from(enum ring ring, __u64 now)
 			continue;
 		if (unexpired)
 			count_loss(LOSS_BLOCK_EVICTED);
-		return true;
+		return EVICTED_ONE;
 	}
-	return false;
+	return EVICTED_NOT_YET;
 }
 
 enum insertion { BLOCK_INSERTED, BLOCK_STOOD_ALREADY, BLOCK_NO_ROOM };
@@ -141,9 +144,15 @@ __noinline int insert_block(struct block_key *key, struct block *block)
 			return BLOCK_STOOD_ALREADY;
 		error = bpf_map_update_elem(&blocks, key, block, BPF_ANY);
 	}
-	if (error == -7 /* E2BIG */ &&
-	    (evict_from(RING_UNPROVEN, block->since) || evict_from(RING_PROVEN, block->since)))
-		error = bpf_map_update_elem(&blocks, key, block, BPF_ANY);
+	if (error == -7 /* E2BIG */) {
+		enum eviction evicted = evict_from(RING_UNPROVEN, block->since);
+
+		/* A proven block goes when there is no other, not when another was not found. */
+		if (evicted == EVICTED_NONE_LEFT)
+			evicted = evict_from(RING_PROVEN, block->since);
+		if (evicted == EVICTED_ONE)
+			error = bpf_map_update_elem(&blocks, key, block, BPF_ANY);
+	}
 	if (error) {
 		count_loss(LOSS_BLOCK_TABLE_FULL);
 		return BLOCK_NO_ROOM;
