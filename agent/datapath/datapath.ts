@@ -218,7 +218,8 @@ export class Datapath {
     // Before any program asks it; again below, since programs that ran meanwhile told the old one of what they blocked.
     if (wasBlank) this.#fillConcern();
     await this.#applyInterfaces(desired, findings, keepOthers);
-    this.tables.commit();
+    // Not beside a command that blocks by hand: it would write to the table that is being left.
+    await this.pins.withTables(() => this.tables.commit());
     this.#concernIsBlank = false;
     const windows = desired.interfaces.map(({ policy }) => policy?.windowMs ?? 0);
     this.#windowTicks = BigInt(Math.ceil((Math.max(0, ...windows) * this.clock.ticksPerSecond) / 1000)) || 1n;
@@ -360,7 +361,8 @@ export class Datapath {
       this.#attachments.detach(ifindex);
       this.#forget(ifindex);
     }
-    await this.#sets.keepOnly(new Set([...this.#running.values()].map(({ slot }) => slot)));
+    const usedSlots = new Set([...this.#running.values()].map(({ slot }) => slot));
+    await this.#sets.keepOnly(usedSlots, !this.#attachments.all.every(({ ifindex }) => this.#running.has(ifindex)));
     const used = new Set([...this.#running.values()].map(({ config }) => config));
     for (const [config, program] of this.#programs) {
       if (used.has(config)) continue;

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { Prefix } from '../../api/cidr.ts';
 import { BpfMap } from '../libbpf/map.ts';
-import type { DesiredInterface } from '../resolve/desired-state.ts';
+import type { DesiredInterface, DesiredList } from '../resolve/desired-state.ts';
 import { flattenAllow, flattenLists } from '../resolve/lists.ts';
 import type { TickClock } from './clock.ts';
 import { concern, listFlag } from './layout.ts';
 import type { Pins } from './pins.ts';
 import type { NodeTables } from './tables.ts';
-import { buildTrie, type TrieEntry, trustedPrefix } from './tries.ts';
+import { buildTrie, type TrieEntry, trieEntries, trustedPrefix } from './tries.ts';
 
 const TABLES = ['lists4', 'lists6', 'allows4', 'allows6'] as const;
 type TableName = (typeof TABLES)[number];
@@ -42,11 +42,19 @@ const untilValue = (tick: bigint): Buffer => {
   return value;
 };
 
-/** Identity of what resolve() asks for, before it is flattened: flattening 10,000s of entries is done once a change. */
+/** A list stays the same object while nothing of it changes: 10,000 entries are not read again for each interface. */
+const listDigests = new WeakMap<DesiredList, string>();
+const digestOf = (value: unknown): string => createHash('sha256').update(JSON.stringify(value)).digest('hex');
+
+const listDigest = (list: DesiredList): string => {
+  const known = listDigests.get(list) ?? digestOf(list);
+  listDigests.set(list, known);
+  return known;
+};
+
+/** Identity of what resolve() asks for, before it is flattened. */
 export const setDigest = ({ lists, allow }: Pick<DesiredInterface, 'lists' | 'allow'>): string =>
-  createHash('sha256')
-    .update(JSON.stringify([lists, allow]))
-    .digest('hex');
+  digestOf([lists.map(listDigest), allow]);
 
 /** Flattens and encodes. `ownerOf` gives a list's id; a list without one is left out. */
 export const encodeSet = (
@@ -131,9 +139,9 @@ export class SetSlots {
     this.#contents.set(slot, contents);
   }
 
-  /** Empties every slot but these, once no program reads the others. */
-  async keepOnly(used: ReadonlySet<number>): Promise<void> {
-    for (const slot of new Set([...this.#digests.keys(), ...this.#foreign])) {
+  /** Empties every slot but these, once no program reads the others; an earlier agent's may still read theirs. */
+  async keepOnly(used: ReadonlySet<number>, keepForeign: boolean): Promise<void> {
+    for (const slot of new Set([...this.#digests.keys(), ...(keepForeign ? [] : this.#foreign)])) {
       if (used.has(slot)) continue;
       for (const name of TABLES) {
         await this.#tables.map(name).clearInner(slot);
@@ -156,6 +164,16 @@ export class SetSlots {
       for (const name of TABLES) {
         const bits = name.startsWith('lists') ? concern.CONCERN_LIST : concern.CONCERN_ALLOW;
         for (const { prefix } of contents.tables[name]) yield { prefix, bits };
+      }
+    }
+    // What programs of an earlier agent still read must not be hidden from them.
+    for (const slot of this.#foreign) {
+      if (this.#contents.has(slot)) continue;
+      for (const name of TABLES) {
+        if (!this.#pins.has('sets', `${slot}-${name}`)) continue;
+        using trie = BpfMap.openPinned(this.#pins.at('sets', `${slot}-${name}`), name);
+        const bits = name.startsWith('lists') ? concern.CONCERN_LIST : concern.CONCERN_ALLOW;
+        for (const { prefix } of trieEntries(trie)) yield { prefix, bits };
       }
     }
   }

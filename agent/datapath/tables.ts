@@ -209,8 +209,10 @@ export class NodeTables {
   /** After all programs use the new tables: what they blocked in the old ones meanwhile is taken over, then the pins change. */
   commit(): void {
     if (this.#replaced.size === 0) return;
-    const blocks = this.#replaced.get('blocks');
-    if (blocks) copyMap(blocks, this.map('blocks'), updateFlag.noExist);
+    for (const name of ['blocks', 'manual4', 'manual6']) {
+      const old = this.#replaced.get(name);
+      if (old) copyMap(old, this.map(name), updateFlag.noExist);
+    }
     for (const [name, old] of this.#replaced) {
       this.map(name).pin(this.#pins.at('maps', `${name}-new`));
       this.#pins.rename('maps', `${name}-new`, name);

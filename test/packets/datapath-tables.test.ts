@@ -381,7 +381,7 @@ describe('sets of lists and allow entries', () => {
     expect(pins.names('sets')).toEqual(['1-lists6']);
     slots.invalidate();
     expect(slots.slotOf(contents.digest)).toBeUndefined();
-    await slots.keepOnly(new Set([0]));
+    await slots.keepOnly(new Set([0]), false);
     expect(pins.names('sets')).toEqual([]);
     expect(node.tables.map('lists6').lookup(u32(1))).toBeUndefined();
   });
