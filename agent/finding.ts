@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../api/errors.ts';
+import { type ErrorCode, ErrorTable } from '../api/errors.ts';
 
 /** Something a person should know about: shown in the log, the status file, `status` and as a metric. */
 export interface Finding {
@@ -15,3 +15,12 @@ export interface Finding {
   readonly field?: string;
   readonly interfaceName?: string;
 }
+
+/** A finding with the severity and remedy that the table of errors has for its code, unless `more` knows better. */
+export const findingOf = (code: ErrorCode, message: string, more: Partial<Finding> = {}): Finding => ({
+  code,
+  severity: ErrorTable[code].severity,
+  message,
+  remedy: ErrorTable[code].remedy,
+  ...more,
+});

@@ -1,68 +1,29 @@
-import { existsSync } from 'node:fs';
 import { release } from 'node:os';
-import { type ErrorCode, ErrorTable, PortcullisError } from '../../api/errors.ts';
-import type { Finding } from '../finding.ts';
+import { PortcullisError } from '../../api/errors.ts';
+import { type Finding, findingOf } from '../finding.ts';
 import { BpfError } from '../libbpf/bpf-error.ts';
 import { u32 } from '../libbpf/map.ts';
-import { BpfObject } from '../libbpf/object.ts';
 import type { BpfProgram } from '../libbpf/program.ts';
 import type { DesiredInterface, DesiredState } from '../resolve/desired-state.ts';
-import { flattenClasses } from '../resolve/lists.ts';
 import { Attachments, AttachRefused } from './attachments.ts';
 import { collectBlocks, readScanBlocks } from './blocks.ts';
 import { KernelClock, measureTicksPerSecond } from './clock.ts';
-import { encodeAddress } from './codec.ts';
 import { ConcernFilter } from './concern.ts';
 import { encodeConfig, type InstanceConfig, loadInstance } from './instance.ts';
-import { concern, interfaceStateStruct, sourceClass } from './layout.ts';
+import { checkKernel, FRAGS_SINCE, kernelAtLeast, loadClockProgram } from './kernel.ts';
+import { concern, interfaceStateStruct } from './layout.ts';
 import { ManualBlocks } from './manual.ts';
-import { objectImage } from './objects.ts';
+import { applyClasses, applyOwnAddresses } from './node-sets.ts';
 import type { DatapathOptions } from './options.ts';
 import { Owners } from './owners.ts';
 import { Pins } from './pins.ts';
 import type { AttachedLink } from './read-view.ts';
 import { encodeSet, SetSlots, setDigest } from './sets.ts';
 import { NodeTables, slotsFor } from './tables.ts';
-import { replaceEntries, type TrieEntry, trieEntries, trustedPrefix } from './tries.ts';
-
-/** xdp.frags: programs that take frames of several buffers, as MTU 9000 needs. */
-const FRAGS_SINCE = [5, 18] as const;
-/** The oldest kernel with everything else the program uses. */
-const OLDEST = [5, 15] as const;
-
-const kernelAtLeast = ([major, minor]: readonly [number, number]): boolean => {
-  const [a = 0, b = 0] = release().split('.').map(Number);
-  return a > major || (a === major && b >= minor);
-};
+import { trieEntries } from './tries.ts';
 
 /** A prefilter with this many more cells in use than entries is built afresh: each stale cell costs a look-up. */
 const STALE_CELLS = 1024;
-
-const finding = (code: ErrorCode, message: string, more: Partial<Finding> = {}): Finding => ({
-  code,
-  severity: ErrorTable[code].severity,
-  message,
-  remedy: ErrorTable[code].remedy,
-  ...more,
-});
-
-/** Loads the program that tells the tick. */
-export const loadClockProgram = async (): Promise<BpfProgram> => {
-  using object = BpfObject.open(objectImage('clock'));
-  await object.load('clock');
-  return object.takeProgram('clock');
-};
-
-/** What the kernel must have. @throws PortcullisError NotRoot, KernelTooOld, NoBtf */
-const checkKernel = (): void => {
-  if (process.geteuid?.() !== 0) throw new PortcullisError('NotRoot', 'attaching programs needs root', {});
-  if (!kernelAtLeast(OLDEST))
-    throw new PortcullisError('KernelTooOld', `kernel ${release()} is older than ${OLDEST.join('.')}`, {
-      value: release(),
-    });
-  if (!existsSync('/sys/kernel/btf/vmlinux'))
-    throw new PortcullisError('NoBtf', 'the kernel has no /sys/kernel/btf/vmlinux', {});
-};
 
 export interface ApplyResult {
   readonly findings: readonly Finding[];
@@ -198,12 +159,12 @@ export class Datapath {
   ): Promise<ApplyResult> {
     const findings: Finding[] = [];
     if (!this.#frags)
-      findings.push(finding('FragsUnavailable', `kernel ${release()} takes no frames of several buffers`));
+      findings.push(findingOf('FragsUnavailable', `kernel ${release()} takes no frames of several buffers`));
 
     const { retired, refused } = this.owners.assign(desired.owners, Date.now(), keepOthers);
     for (const { kind, name } of refused)
       findings.push(
-        finding('TableFull', `no owner id is left for ${kind} ${name}`, {
+        findingOf('TableFull', `no owner id is left for ${kind} ${name}`, {
           object: `${kind}/${name}`,
           field: '--max-owners',
         }),
@@ -212,7 +173,7 @@ export class Datapath {
     const most = Math.max(1, ...desired.interfaces.map(({ policy }) => policy?.distinctTargets ?? 1));
     const reshaped = await this.tables.resize(this.options.sizes, slotsFor(most), this.#frags);
     // Before any program: a node must never be cut off from what keeps it alive, not for a moment.
-    findings.push(...this.#applyOwnAddresses(desired), ...this.#applyClasses(desired));
+    findings.push(...applyOwnAddresses(this.tables, desired), ...applyClasses(this.tables, this.concern, desired));
     prepare();
     const wasBlank = this.#concernIsBlank;
     // Before any program asks it; again below, since programs that ran meanwhile told the old one of what they blocked.
@@ -276,62 +237,6 @@ export class Datapath {
     this.#lock.release();
   }
 
-  #applyOwnAddresses(desired: DesiredState): Finding[] {
-    const map = this.tables.map('own');
-    const wanted = new Map(
-      desired.ownAddresses.map((address) => {
-        const { family, value } = trustedPrefix(address);
-        const key = encodeAddress({ family, value });
-        return [key.toString('hex'), key];
-      }),
-    );
-    const standing = new Set([...map.entries()].map(({ key }) => key.toString('hex')));
-    const room = map.shape.maxEntries - standing.size;
-    let added = 0;
-    let refused = 0;
-    for (const [name, key] of wanted) {
-      if (standing.has(name)) continue;
-      if (added++ < room) map.update(key, u32(1));
-      else refused++;
-    }
-    for (const name of standing) if (!wanted.has(name)) map.delete(Buffer.from(name, 'hex'));
-    return refused === 0
-      ? []
-      : [
-          finding(
-            'TableFull',
-            `${refused} of the node's own addresses found no room: what goes to them is not detected`,
-            { field: '--max-own-addresses' },
-          ),
-        ];
-  }
-
-  #applyClasses(desired: DesiredState): Finding[] {
-    const entries: TrieEntry[] = flattenClasses(desired).map(({ cidr, neverBlock, onLink }) => {
-      const value = Buffer.alloc(8);
-      value.writeUInt32LE((neverBlock ? sourceClass.CLASS_NEVER_BLOCK : 0) | (onLink ? sourceClass.CLASS_ON_LINK : 0));
-      return { prefix: trustedPrefix(cidr), value };
-    });
-    // resolve() gives the most important first; flattening sorts, so importance is looked up again.
-    const rank = new Map(desired.neverBlock.map(({ cidr }, i) => [cidr, i]));
-    const order = new Map(flattenClasses(desired).map(({ cidr }, i) => [entries[i]!, rank.get(cidr) ?? rank.size]));
-    const refused: TrieEntry[] = [];
-    for (const family of [4, 6] as const) {
-      const ofFamily = entries
-        .filter(({ prefix }) => prefix.family === family)
-        .sort((a, b) => order.get(a)! - order.get(b)!);
-      refused.push(...replaceEntries(this.tables.map(`class${family}`), ofFamily));
-    }
-    for (const { prefix } of entries) this.concern.add(prefix, concern.CONCERN_CLASS);
-    return refused.length === 0
-      ? []
-      : [
-          finding('TableFull', `${refused.length} prefixes of the never-block set found no room`, {
-            field: '--max-never-block',
-          }),
-        ];
-  }
-
   async #applyInterfaces(desired: DesiredState, findings: Finding[], keepOthers: boolean): Promise<void> {
     for (const ifindex of this.#attachments.dropGone()) this.#forget(ifindex);
     const slots = await this.#applySets(desired, findings);
@@ -346,7 +251,7 @@ export class Datapath {
         const text = error instanceof Error ? error.message : String(error);
         const known = error instanceof PortcullisError;
         findings.push(
-          finding(known ? error.code : 'AttachFailed', `${wanted.name}: ${text}`, {
+          findingOf(known ? error.code : 'AttachFailed', `${wanted.name}: ${text}`, {
             interfaceName: wanted.name,
             severity: 'error',
             ...(known && { remedy: error.remedy }),
@@ -391,7 +296,7 @@ export class Datapath {
         slot = this.#slotToRefill(group) ?? this.#sets.free();
         if (slot === undefined) {
           findings.push(
-            finding('TableFull', `no slot is left for the lists of ${group.map(({ name }) => name).join(', ')}`, {
+            findingOf('TableFull', `no slot is left for the lists of ${group.map(({ name }) => name).join(', ')}`, {
               remedy: 'Let more interfaces have the same lists and allow entries.',
             }),
           );
@@ -401,10 +306,12 @@ export class Datapath {
         const { lists, allow } = contents.refused;
         if (lists > 0)
           findings.push(
-            finding('TableFull', `${lists} entries of blocklists found no room`, { field: '--max-list-entries' }),
+            findingOf('TableFull', `${lists} entries of blocklists found no room`, { field: '--max-list-entries' }),
           );
         if (allow > 0)
-          findings.push(finding('TableFull', `${allow} allow entries found no room`, { field: '--max-allow-entries' }));
+          findings.push(
+            findingOf('TableFull', `${allow} allow entries found no room`, { field: '--max-allow-entries' }),
+          );
       }
       for (const { ifindex } of group) slots.set(ifindex, slot);
     }
@@ -442,7 +349,7 @@ export class Datapath {
     if (attachment.mode === 'generic' && this.options.xdpMode === 'auto') {
       // The driver cannot be asked again while our program is there.
       const why = this.#fallbacks.get(wanted.ifindex) ?? 'an earlier agent attached it in generic mode';
-      findings.push(finding('GenericFallback', `${wanted.name}: ${why}`, { interfaceName: wanted.name }));
+      findings.push(findingOf('GenericFallback', `${wanted.name}: ${why}`, { interfaceName: wanted.name }));
     }
     this.#running.set(wanted.ifindex, {
       config,
@@ -481,7 +388,7 @@ export class Datapath {
       if (before) {
         const gapMs = (performance.now() - startedMs).toFixed(1);
         findings.push(
-          finding(
+          findingOf(
             'DetachGap',
             `${wanted.name} was unguarded for ${gapMs} ms while it changed from ${before.mode} to ${attachment.mode}`,
             { interfaceName: wanted.name },
@@ -495,7 +402,7 @@ export class Datapath {
       if (!(error instanceof AttachRefused)) throw error;
       if (before) await this.#attachments.attach(program, wanted.ifindex, before.mode);
       const code = error.kind === 'foreign' ? 'ForeignXdpProgram' : 'AttachFailed';
-      findings.push(finding(code, `${wanted.name}: ${error.message}`, { interfaceName: wanted.name }));
+      findings.push(findingOf(code, `${wanted.name}: ${error.message}`, { interfaceName: wanted.name }));
       return this.#attachments.get(wanted.ifindex);
     }
   }

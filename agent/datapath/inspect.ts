@@ -2,7 +2,7 @@ import { PortcullisError } from '../../api/errors.ts';
 import type { BpfProgram } from '../libbpf/program.ts';
 import { KernelClock } from './clock.ts';
 import { ConcernFilter } from './concern.ts';
-import { loadClockProgram } from './datapath.ts';
+import { loadClockProgram } from './kernel.ts';
 import { ManualBlocks } from './manual.ts';
 import { Owners } from './owners.ts';
 import { Pins } from './pins.ts';

@@ -1,6 +1,6 @@
-import { type ErrorCode, ErrorTable } from '../../api/errors.ts';
+import type { ErrorCode } from '../../api/errors.ts';
 import type { DatapathView } from '../datapath/view.ts';
-import type { Finding } from '../finding.ts';
+import { type Finding, findingOf } from '../finding.ts';
 
 const NEARLY_FULL = 0.8;
 /** A loss stays a finding this long after its last packet: long enough to be seen, short enough to be believed. */
@@ -63,21 +63,13 @@ export class TableFindings {
       const field = settings[table];
       if (field === undefined || capacity === 0 || entries < capacity * NEARLY_FULL) return [];
       const code = entries >= capacity ? 'TableFull' : 'TableNearlyFull';
-      return [finding(code, `the table ${table} holds ${entries} of ${capacity} entries`, field)];
+      return [findingOf(code, `the table ${table} holds ${entries} of ${capacity} entries`, { field })];
     });
     const lost = [...this.#lastLostMs].flatMap(([name, atMs]) => {
       const known = losses[name];
       if (!known || nowMs - atMs > LOSS_SHOWN_MS) return [];
-      return [finding(known.code, `lost: ${view.losses[name]} ${known.what}`, known.setting)];
+      return [findingOf(known.code, `lost: ${view.losses[name]} ${known.what}`, { field: known.setting })];
     });
     return [...full, ...lost];
   }
 }
-
-const finding = (code: ErrorCode, message: string, field: string): Finding => ({
-  code,
-  severity: ErrorTable[code].severity,
-  message,
-  remedy: ErrorTable[code].remedy,
-  field,
-});

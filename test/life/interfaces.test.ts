@@ -11,7 +11,7 @@ const foreignNames = ['foreign0', 'foreign1'];
 async function attachForeign(host: GuardedHost, link: string, mode: 'native' | 'generic'): Promise<void> {
   const from = (module: string): string => JSON.stringify(join(agentFolder, module));
   const script = `
-    import { loadClockProgram } from ${from('datapath/datapath.ts')};
+    import { loadClockProgram } from ${from('datapath/kernel.ts')};
     import { attachXdpByNetlink, XdpFlag } from ${from('libbpf/netlink.ts')};
     const ifindex = Number(process.argv[1]);
     const answer = await attachXdpByNetlink(ifindex, (await loadClockProgram()).fd, XdpFlag.${mode});

@@ -3,7 +3,7 @@
  * arguments, one after the other, and prints what each gave as a line of JSON. An agent's life is a process's.
  */
 import { Attachments, AttachRefused } from '../../agent/datapath/attachments.ts';
-import { loadClockProgram } from '../../agent/datapath/datapath.ts';
+import { loadClockProgram } from '../../agent/datapath/kernel.ts';
 import { Pins } from '../../agent/datapath/pins.ts';
 import { BpfError } from '../../agent/libbpf/bpf-error.ts';
 import { XdpLink } from '../../agent/libbpf/link.ts';

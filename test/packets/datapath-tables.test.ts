@@ -4,8 +4,8 @@ import { blockRecords, collectBlocks, liftBlocks, readScanBlocks, restoreBlock }
 import { KernelClock, measureTicksPerSecond, type TickClock } from '../../agent/datapath/clock.ts';
 import { type BlockValue, encodeBlock, encodeBlockKey } from '../../agent/datapath/codec.ts';
 import { readCounters, readLosses } from '../../agent/datapath/counters.ts';
-import { loadClockProgram } from '../../agent/datapath/datapath.ts';
 import { encodeConfig } from '../../agent/datapath/instance.ts';
+import { loadClockProgram } from '../../agent/datapath/kernel.ts';
 import {
   blockFlag,
   configStruct,

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from '
 import { arch } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadClockProgram } from '../../agent/datapath/datapath.ts';
+import { loadClockProgram } from '../../agent/datapath/kernel.ts';
 import { objectImage } from '../../agent/datapath/objects.ts';
 import { BpfError } from '../../agent/libbpf/bpf-error.ts';
 import { tryLockDirectory } from '../../agent/libbpf/directory-lock.ts';

@@ -1,4 +1,5 @@
 import { openSync, writeSync } from 'node:fs';
+import { BpfError } from '../../../agent/libbpf/bpf-error.ts';
 
 /** What a guest says to the machine that booted it, one JSON object a line. */
 export type GuestLine =
@@ -36,6 +37,7 @@ export class Report {
 }
 
 export class Checks {
+  static #logIsTold = false;
   count = 0;
   readonly #suite: string;
   readonly #report: Report;
@@ -53,6 +55,7 @@ export class Checks {
       await body();
     } catch (error) {
       failure = describe(error).slice(-maxFailureCharacters);
+      this.#tellWholeLog(error);
     }
     this.#report.write({
       kind: 'check',
@@ -60,6 +63,16 @@ export class Checks {
       name,
       ...(failure === undefined ? {} : { failure }),
     });
+  }
+
+  /** On the console, once: hundreds of programs are refused for the same reason. */
+  #tellWholeLog(error: unknown): void {
+    for (let each = error; each instanceof Error; each = each.cause) {
+      const log = each instanceof BpfError ? each.verifierLog : undefined;
+      if (log === undefined || Checks.#logIsTold) continue;
+      Checks.#logIsTold = true;
+      console.log(`${each.message.split('\n')[0]}: the verifier's whole log:\n${log}`);
+    }
   }
 
   figure(text: string): void {
