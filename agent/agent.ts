@@ -96,6 +96,7 @@ export class Agent {
   #desired: DesiredState = nothingDesired;
   #lastApply: LastApply | undefined;
   #applied = false;
+  #recentBlocks: { readonly atMs: number; readonly records: readonly BlockRecord[] } | undefined;
   #applyFindings: readonly Finding[] = [];
   #tableFindings: readonly Finding[] = [];
   #hostFinding: Finding | undefined;
@@ -357,10 +358,14 @@ export class Agent {
     return this.#host?.links.find((link) => link.ifindex === ifindex)?.name ?? this.#datapath.interfaceName(ifindex);
   }
 
-  #blocks(): BlockRecord[] {
-    return blockRecords(this.#datapath.tables, this.#datapath.owners, this.#datapath.clock, (ifindex) =>
-      this.#interfaceName(ifindex),
-    );
+  /** Read at most once a second: a full table is 65,536 records, which log, status and metrics may well share. */
+  #blocks(): readonly BlockRecord[] {
+    const atMs = performance.now();
+    if (this.#recentBlocks && atMs - this.#recentBlocks.atMs < SECOND_MS) return this.#recentBlocks.records;
+    const { tables, owners, clock } = this.#datapath;
+    const records = blockRecords(tables, owners, clock, (ifindex) => this.#interfaceName(ifindex));
+    this.#recentBlocks = { atMs, records };
+    return records;
   }
 
   #view(): DatapathView {

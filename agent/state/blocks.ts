@@ -17,13 +17,22 @@ export interface BlockTables {
 
 const RECORD_ONLY = blockFlag.BLOCK_MONITOR | blockFlag.BLOCK_SPARED;
 
-/** Blocks in force, as they are written to disk. Records that block nobody are not worth a reboot. */
+/** Two megabytes of file: under a flood of forged sources the rest is not worth a reboot, nor the disk. */
+const MOST_SAVED = 10_000;
+
+/**
+ * Blocks in force, as they are written to disk: those by hand, then the ones that last longest. Records that block
+ * nobody are not worth a reboot.
+ */
 export const saveableBlocks = ({ tables, owners, clock, manual }: BlockTables): SavedBlock[] => {
   const now = clock.now();
+  const nowMs = clock.toWallMs(now);
   // Rounded to seconds, so that an unchanged table gives an unchanged file although the two clocks drift.
-  const wall = (tick: bigint): number => Math.round(clock.toWallMs(tick) / 1000) * 1000;
+  const wall = (tick: bigint): number => Math.round(nowMs / 1000 + Number(tick - now) / clock.ticksPerSecond) * 1000;
   const scans = readScanBlocks(tables)
     .filter(({ value }) => value.until > now && (value.flags & RECORD_ONLY) === 0)
+    .sort((a, b) => Number(b.value.until - a.value.until))
+    .slice(0, MOST_SAVED)
     .flatMap(({ key, value }): SavedBlock[] => {
       const policy = owners.byId(key.owner)?.name;
       if (policy === undefined) return [];
@@ -56,7 +65,7 @@ export const saveableBlocks = ({ tables, owners, clock, manual }: BlockTables): 
         reason,
       }),
     );
-  return [...scans, ...byHand];
+  return [...byHand, ...scans];
 };
 
 /** Puts blocks of an earlier boot back: those of policies that still exist, and for which there is room. Returns how many. */
