@@ -89,8 +89,7 @@ function neededLibraries(file: string): string[] {
 
 function installModule(kernel: UnpackedKernel, name: string, folder: string): void {
   const [found] = globSync(`${kernel.modules}/kernel/**/${name}.ko*`);
-  // Built in, then.
-  if (found === undefined) return;
+  if (found === undefined) throw new Error(`${kernel.modules} holds no ${name}`);
   const target = join(folder, basename(found));
   copy(found, target);
   if (!found.endsWith('.ko') && spawnSync(found.endsWith('.xz') ? 'xz' : 'zstd', ['-d', '-q', target]).status !== 0)

@@ -78,7 +78,10 @@ export function fetchKernel(kernel: Kernel, folder: string): UnpackedKernel {
   const image = readdirSync(join(tree, 'boot')).find((entry) => entry.startsWith('vmlinuz-'));
   if (image === undefined) throw new Error(`${tree}/boot holds no kernel`);
   const release = image.slice('vmlinuz-'.length);
-  return { release, image: join(tree, 'boot', image), modules: join(tree, 'lib', 'modules', release) };
+  // Debian 13 has moved them below /usr.
+  const modules = ['usr/lib', 'lib'].map((lib) => join(tree, lib, 'modules', release)).find(existsSync);
+  if (modules === undefined) throw new Error(`${tree} holds no modules of ${release}`);
+  return { release, image: join(tree, 'boot', image), modules };
 }
 
 function run(command: string, args: readonly string[], cwd: string): string {

@@ -20,5 +20,8 @@ stty -F /dev/ttyS1 raw -echo
 suite=$(sed -n 's/.*suite=\([a-z,]*\).*/\1/p' /proc/cmdline)
 cd /portcullis || poweroff -f
 node_modules/.bin/node test/kernels/guest/main.ts "$suite"
-echo "node ended with $?"
+code=$?
+echo "node ended with $code"
+# Where it was killed for a fault of its own, the kernel says where.
+[ "$code" = 0 ] || dmesg | tail -n 20
 poweroff -f
