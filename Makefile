@@ -6,7 +6,7 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SETUP := scripts/setup.sh
 
-.PHONY: help setup build generate check test demo bench long-model format clean
+.PHONY: help setup build generate check test demo bench kernels long-model format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ bench: ## Measure the datapath, the reader and the agent; prints ratios to a bar
 	@$(SETUP) build bench
 	@node scripts/build.mjs
 	@node test/bench/run.ts
+
+kernels: ## Boot older kernels under QEMU, without KVM, and run the datapath in them; KERNELS="6.1" picks some
+	@$(SETUP) build kernels
+	@node scripts/build.mjs
+	@node test/kernels/run.ts $(KERNELS)
 
 long-model: ## Compare the BPF program with its model on 1,000,000 random packets
 	@$(SETUP) build

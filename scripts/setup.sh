@@ -1,7 +1,7 @@
 #!/bin/sh
 # Brings what the given groups of work need onto this machine, and nothing that is there already.
 #
-#   scripts/setup.sh [build] [demo] [test] [bench]      default: build
+#   scripts/setup.sh [build] [demo] [test] [bench] [kernels]      default: build
 #
 # Debian packages come by apt, which is asked only when something is missing; npm packages come by `npm ci`, which runs
 # only when package-lock.json is newer than what is installed. Safe to run again at any time.
@@ -85,6 +85,18 @@ group_bench() {
   need_command xdp-filter xdp-tools
 }
 
+# The kernels themselves are not installed: test/kernels/kernels.ts downloads and unpacks them.
+group_kernels() {
+  need_command qemu-system-x86_64 qemu-system-x86
+  need_file /bin/busybox busybox-static
+  need_command strip binutils
+  need_command xz xz-utils
+  need_file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+  need_command ip iproute2
+  need_command ethtool ethtool
+  need_command nsenter util-linux
+}
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then
     "$@"
@@ -141,8 +153,8 @@ bootstrap_node() {
 [ $# -gt 0 ] || set -- build
 for group in "$@"; do
   case "$group" in
-    build | demo | test | bench) "group_$group" ;;
-    *) fail "unknown group $group: build, demo, test or bench" ;;
+    build | demo | test | bench | kernels) "group_$group" ;;
+    *) fail "unknown group $group: build, demo, test, bench or kernels" ;;
   esac
 done
 install_packages
