@@ -23,7 +23,7 @@ generate: build ## Write anew what is generated from the CRDs, the BPF layout an
 check: ## Types, lint, unit tests and packet tests: under two minutes
 	@$(SETUP) build test
 	@node scripts/build.mjs
-	@node scripts/run-tests.ts types lint unit packets
+	@FUZZ_DOCUMENTS=2000 MODEL_PACKETS=50000 node scripts/run-tests.ts types lint unit packets
 
 test: ## Everything, on a fresh machine too; the last line says how many passed, failed and were skipped
 	@$(SETUP) build test
