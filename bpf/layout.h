@@ -216,7 +216,7 @@ struct block {
 	__u32 probes;			/* distinct targets when blocked */
 	__u32 ifindex;
 	__u32 port_count;
-	__u16 ports[BLOCK_PORTS];	/* the newest targets' ports, host order */
+	__u16 ports[BLOCK_PORTS];	/* that of the Nth target first, the others in no order; host order */
 };
 
 /* `rings`: two rings of keys in order of blocking: unproven or record-only, and proven. */

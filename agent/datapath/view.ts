@@ -45,7 +45,7 @@ export interface BlockRecord {
   readonly proven: boolean;
   /** Distinct targets seen when it was blocked. */
   readonly probes: number;
-  /** At most 16, newest first. */
+  /** At most 16: that of the Nth target first, the others in no order. */
   readonly ports: readonly number[];
   readonly interfaceName?: string;
   readonly sinceMs: number;
@@ -82,7 +82,7 @@ export interface BlockEvent {
   readonly state: 'blocked' | 'would-block' | 'spared';
   readonly proven: boolean;
   readonly probes: number;
-  /** All distinct targets' ports, up to 64, newest first. */
+  /** Ports of all distinct targets, up to 64: that of the Nth first, the others in no order. */
   readonly ports: readonly number[];
   readonly lastTarget: string;
   readonly interfaceName: string;

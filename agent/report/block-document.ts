@@ -13,7 +13,7 @@ export interface BlockDocument {
   readonly proven: boolean | null;
   /** Distinct targets when it was blocked; null for a block by hand. */
   readonly probes: number | null;
-  /** Ports of the newest targets, newest first, at most 16. */
+  /** Ports of at most 16 targets: that of the Nth first, the others in no order. */
   readonly ports: readonly number[];
   /** Where the last probe came in; null for a block by hand. */
   readonly interface: string | null;

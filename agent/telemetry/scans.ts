@@ -15,7 +15,7 @@ export interface ScanLine {
   readonly proven: boolean;
   /** Distinct targets. */
   readonly probes: number;
-  /** Ports of the targets, newest first. */
+  /** Ports of the targets: that of the Nth first, the others in no order. */
   readonly ports: readonly number[];
   readonly lastTarget?: string;
   readonly interface?: string;
