@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 /** Suites that touch the kernel share one machine: they run one file at a time, and each has namespaces and pins of its own. */
 const kernel = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 120_000 };
-const unit = ['api', 'agent', 'scripts', 'test/model', 'test/support', 'test/fuzz'].map(
+const unit = ['api', 'agent', 'kube', 'operator', 'plugin', 'scripts', 'test/model', 'test/support', 'test/fuzz'].map(
   (room) => `${room}/**/*.test.ts`,
 );
 
@@ -11,6 +11,8 @@ export default defineConfig({
     projects: [
       { test: { name: 'unit', include: unit, testTimeout: 30_000 } },
       { test: { name: 'packets', include: ['test/packets/**/*.test.ts'], ...kernel } },
+      // One control plane for all files: test/cluster/global-setup.ts starts it, each file has names of its own in it.
+      { test: { name: 'cluster', include: ['test/cluster/**/*.test.ts'], ...kernel } },
       { test: { name: 'life', include: ['test/life/**/*.test.ts'], ...kernel } },
     ],
   },
