@@ -99,6 +99,14 @@ function checkWide(value: unknown, path: FieldPath): Problem[] {
   });
 }
 
+function checkWideSource(value: unknown, path: FieldPath): Problem[] {
+  const source = isMapping(value) && typeof value.source === 'string' ? value.source : '';
+  const prefix = parsePrefix(source);
+  if (prefix === undefined || prefix.length >= (prefix.family === 4 ? 8 : 16)) return [];
+  const remedy = 'Name a longer prefix; to spare more of the world, use allow of a policy.';
+  return [problem('TooWide', [...path, 'source'], `${describeValue(source)} is wider than allowed`, remedy)];
+}
+
 /** Every rule of the CRDs by its text there. */
 export const celRules: Readonly<Record<string, Rule>> = {
   'isCIDR(self) && string(cidr(self).masked()) == self': checkPrefix,
@@ -112,6 +120,8 @@ export const celRules: Readonly<Record<string, Rule>> = {
   [`self.all(key, size(key) <= 317 && key.matches('${LABEL_KEY_PATTERN}'))`]: checkLabelKeys,
   'self.allowWide || self.entries.all(e, !isCIDR(e.cidr) || cidr(e.cidr).prefixLength() >= (cidr(e.cidr).ip().family() == 4 ? 8 : 16))':
     checkWide,
+  '!isCIDR(self.source) || cidr(self.source).prefixLength() >= (cidr(self.source).ip().family() == 4 ? 8 : 16)':
+    checkWideSource,
 };
 
 /** Applies every rule of the schema to the value it stands at. A value that the schema refuses already is passed over. */

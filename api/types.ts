@@ -1,5 +1,9 @@
-import type { IpBlocklistSpec } from './types/ip-blocklist.ts';
-import type { PortScanPolicySpec } from './types/port-scan-policy.ts';
+import type { ClusterFactsSpec } from './types/cluster-facts.ts';
+import type { IpBlocklistSpec, IpBlocklistStatus } from './types/ip-blocklist.ts';
+import type { NodeReportStatus } from './types/node-report.ts';
+import type { PortScanPolicySpec, PortScanPolicyStatus } from './types/port-scan-policy.ts';
+import type { PrefixChunkSpec } from './types/prefix-chunk.ts';
+import type { SourceExceptionSpec } from './types/source-exception.ts';
 
 export type { BlocklistEntry, ExceptEntry, IpBlocklistSpec } from './types/ip-blocklist.ts';
 export type {
@@ -11,6 +15,8 @@ export type {
   NodeSelector,
   PortScanPolicySpec,
 } from './types/port-scan-policy.ts';
+
+export type { SourceExceptionSpec } from './types/source-exception.ts';
 
 export const API_VERSION = 'portcullis.dev/v1alpha1';
 
@@ -34,6 +40,17 @@ export interface CustomResource<Kind extends string, Spec> {
   spec: Spec;
 }
 
-export type PortScanPolicy = CustomResource<'PortScanPolicy', PortScanPolicySpec>;
-export type IpBlocklist = CustomResource<'IpBlocklist', IpBlocklistSpec>;
-export type PolicyObject = PortScanPolicy | IpBlocklist;
+export type PortScanPolicy = CustomResource<'PortScanPolicy', PortScanPolicySpec> & { status?: PortScanPolicyStatus };
+export type IpBlocklist = CustomResource<'IpBlocklist', IpBlocklistSpec> & { status?: IpBlocklistStatus };
+export type SourceException = CustomResource<'SourceException', SourceExceptionSpec>;
+/** What users write. */
+export type PolicyObject = PortScanPolicy | IpBlocklist | SourceException;
+
+export type PrefixChunk = CustomResource<'PrefixChunk', PrefixChunkSpec>;
+export type ClusterFacts = CustomResource<'ClusterFacts', ClusterFactsSpec>;
+export interface NodeReport {
+  apiVersion: typeof API_VERSION;
+  kind: 'NodeReport';
+  metadata: ObjectMeta;
+  status: NodeReportStatus;
+}

@@ -53,6 +53,7 @@ describe('defaults', () => {
         mode: 'Enforce',
         traffic: 'All',
         entries: [],
+        configMapRefs: [],
         except: [],
         allowWide: false,
       },

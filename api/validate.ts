@@ -15,6 +15,8 @@ export interface Validation {
 
 const KINDS = Object.keys(schemas) as KindName[];
 const TOP_FIELDS = ['apiVersion', 'kind', 'metadata', 'spec'];
+/** What an object that was copied out of a cluster carries beside; the API server takes no status from users either. */
+const IGNORED_FIELDS = ['status'];
 
 /** `Kind/name` of what may or may not be a valid object, as far as it can be told. */
 export function identify(value: unknown): string | undefined {
@@ -66,7 +68,7 @@ function checkKind(value: Readonly<Record<string, unknown>>): { kind?: KindName;
 
 function unknownTopFields(value: Readonly<Record<string, unknown>>): Problem[] {
   return Object.keys(value)
-    .filter((field) => !TOP_FIELDS.includes(field))
+    .filter((field) => !TOP_FIELDS.includes(field) && !IGNORED_FIELDS.includes(field))
     .map((field) => {
       const near = nearest(field, TOP_FIELDS);
       const remedy = near ? `Did you mean ${near}?` : `Remove it; the fields here are ${TOP_FIELDS.join(', ')}.`;

@@ -14,6 +14,9 @@ import { errorTableMarkdown } from '../api/errors.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const BANNER = '// Generated from crds/ by scripts/generate-types.ts: do not edit.\n\n';
 
+/** The kinds that users write, in files or in a cluster; agents and the operator write the others. */
+export const userKinds: readonly string[] = ['IpBlocklist', 'PortScanPolicy', 'SourceException'];
+
 export interface Schema {
   type?: string;
   title?: string;
@@ -127,6 +130,21 @@ export function policyGuide(text: string, kinds: readonly Kind[]): string {
   }, text);
 }
 
+function typesOf(schema: Schema, name: string): Promise<string> {
+  return compile(afterDefaults(schema) as never, name, {
+    additionalProperties: false,
+    ignoreMinAndMaxItems: true,
+    bannerComment: '',
+    format: false,
+  });
+}
+
+/** What a user writes: nobody validates a status by the table of schemas. */
+function specOnly(schema: Schema): Schema {
+  const { status: _, ...properties } = schema.properties!;
+  return { ...schema, properties };
+}
+
 function kebab(kind: string): string {
   return kind.replace(/(?<=[a-z0-9])[A-Z]/g, '-$&').toLowerCase();
 }
@@ -144,23 +162,20 @@ export async function generateTypes(): Promise<Map<string, string>> {
   const files = new Map<string, string>();
   const kinds = readKinds();
   for (const { kind, schema } of kinds) {
-    const types = await compile(afterDefaults(schema.properties!.spec!) as never, `${kind}Spec`, {
-      additionalProperties: false,
-      ignoreMinAndMaxItems: true,
-      bannerComment: '',
-      format: false,
-    });
+    const { spec, status } = schema.properties!;
+    const types = [spec && (await typesOf(spec, `${kind}Spec`)), status && (await typesOf(status, `${kind}Status`))];
     const path = `api/types/${kebab(kind)}.ts`;
-    files.set(path, format(path, BANNER + types));
+    files.set(path, format(path, BANNER + types.filter(Boolean).join('\n')));
   }
   const path = 'api/types/schemas.ts';
+  const written = kinds.filter(({ kind }) => userKinds.includes(kind));
   const table = Object.fromEntries(
-    kinds.map(({ kind, apiVersion, schema }) => [kind, { apiVersion, schema: withoutProse(schema) }]),
+    written.map(({ kind, apiVersion, schema }) => [kind, { apiVersion, schema: withoutProse(specOnly(schema)) }]),
   );
   const text = `${BANNER}/** The schema of each kind, as its CRD has it. */\nexport const schemas = ${JSON.stringify(table)} as const;\n`;
   files.set(path, format(path, text));
   files.set('docs/errors.md', errorTableMarkdown());
-  files.set('docs/policies.md', policyGuide(readFileSync(join(root, 'docs/policies.md'), 'utf8'), kinds));
+  files.set('docs/policies.md', policyGuide(readFileSync(join(root, 'docs/policies.md'), 'utf8'), written));
   return files;
 }
 

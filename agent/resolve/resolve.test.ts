@@ -44,6 +44,7 @@ const list = (name: string, spec: Partial<IpBlocklistSpec> = {}): IpBlocklist =>
     mode: 'Enforce',
     traffic: 'All',
     entries: [],
+    configMapRefs: [],
     except: [],
     allowWide: false,
     ...spec,

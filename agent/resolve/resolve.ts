@@ -1,6 +1,6 @@
 import { type ErrorCode, ErrorTable, PortcullisError } from '../../api/errors.ts';
 import { matchesLabels } from '../../api/label-selector.ts';
-import type { IpBlocklist, PolicyObject, PortScanPolicy } from '../../api/types.ts';
+import type { IpBlocklist, PortScanPolicy } from '../../api/types.ts';
 import type { Finding } from '../finding.ts';
 import type { HostLink, HostSnapshot } from '../host/snapshot.ts';
 import { compareText } from './compare-text.ts';
@@ -24,7 +24,10 @@ export interface ResolveInput {
   readonly nowMs: number;
 }
 
-interface Selected<T extends PolicyObject> {
+/** What selects nodes and interfaces. */
+type Guard = PortScanPolicy | IpBlocklist;
+
+interface Selected<T extends Guard> {
   readonly object: T;
   readonly id: string;
   readonly selection: Selection;
@@ -82,7 +85,7 @@ export function resolve(input: ResolveInput): DesiredState {
   };
 }
 
-function select<T extends PolicyObject>(objects: readonly T[], { host, nodeLabels }: ResolveInput): Selected<T>[] {
+function select<T extends Guard>(objects: readonly T[], { host, nodeLabels }: ResolveInput): Selected<T>[] {
   return objects
     .filter(({ spec }) => matchesLabels(spec.nodeSelector, nodeLabels))
     .map((object) => ({
@@ -92,7 +95,7 @@ function select<T extends PolicyObject>(objects: readonly T[], { host, nodeLabel
     }));
 }
 
-const selects = ({ selection }: Selected<PolicyObject>, link: HostLink): boolean => selection.links.includes(link);
+const selects = ({ selection }: Selected<Guard>, link: HostLink): boolean => selection.links.includes(link);
 
 /** Highest priority first, then the name: files have no age. */
 function byPrecedence(a: Selected<PortScanPolicy>, b: Selected<PortScanPolicy>): number {
@@ -129,7 +132,7 @@ function configuredNeverBlock(texts: readonly string[]): { configured: string[];
   return { configured, findings };
 }
 
-function selectionFindings({ id, selection }: Selected<PolicyObject>): Finding[] {
+function selectionFindings({ id, selection }: Selected<Guard>): Finding[] {
   const { links, unsupported, unsupportedByRole } = selection;
   const findings = unsupported.map(({ link, reason }) =>
     finding('InterfaceUnsupported', `${id} selects ${link.name}, which is ${reason}`, {

@@ -1,7 +1,7 @@
 /** What is in force of each file: its valid objects, and the last good ones of those that are invalid now. Pure. */
 
 import { type ErrorCode, ErrorTable } from '../../api/errors.ts';
-import type { IpBlocklist, PortScanPolicy } from '../../api/types.ts';
+import type { IpBlocklist, PortScanPolicy, SourceException } from '../../api/types.ts';
 import type { PolicySnapshot } from './policy-source.ts';
 import type { FileFinding, LoadedFile, LoadedObject } from './yaml-documents.ts';
 
@@ -61,11 +61,13 @@ export function combine(files: readonly FileState[], general: readonly FileFindi
   }
   const portScanPolicies: PortScanPolicy[] = [];
   const ipBlocklists: IpBlocklist[] = [];
+  const sourceExceptions: SourceException[] = [];
   for (const { object } of inForce.values()) {
     if (object.kind === 'PortScanPolicy') portScanPolicies.push(object.object);
-    else ipBlocklists.push(object.object);
+    else if (object.object.kind === 'IpBlocklist') ipBlocklists.push(object.object);
+    else sourceExceptions.push(object.object);
   }
-  return { portScanPolicies, ipBlocklists, findings };
+  return { portScanPolicies, ipBlocklists, sourceExceptions, findings };
 }
 
 function duplicateFinding(

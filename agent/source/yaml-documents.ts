@@ -2,7 +2,7 @@
 import type { ErrorCode } from '../../api/errors.ts';
 import { formatPath, shorten } from '../../api/field-path.ts';
 import { type Problem, problem } from '../../api/problem.ts';
-import type { IpBlocklist, PolicyObject, PortScanPolicy } from '../../api/types.ts';
+import type { IpBlocklist, PolicyObject, PortScanPolicy, SourceException } from '../../api/types.ts';
 import { identify, validateObject } from '../../api/validate.ts';
 import type { Finding } from '../finding.ts';
 import { readYaml, type YamlDocument, type YamlProblem } from './yaml-reader.ts';
@@ -13,7 +13,13 @@ const MIB = 1024 * 1024;
 
 export type LoadedObject =
   | { readonly kind: 'PortScanPolicy'; readonly name: string; readonly line: number; readonly object: PortScanPolicy }
-  | { readonly kind: 'IpBlocklist'; readonly name: string; readonly line: number; readonly object: IpBlocklist };
+  | { readonly kind: 'IpBlocklist'; readonly name: string; readonly line: number; readonly object: IpBlocklist }
+  | {
+      readonly kind: 'SourceException';
+      readonly name: string;
+      readonly line: number;
+      readonly object: SourceException;
+    };
 
 /** A finding about a place in a file. */
 export interface FileFinding extends Finding {

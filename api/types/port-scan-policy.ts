@@ -147,3 +147,174 @@ export interface AllowEntry {
    */
   expiresAt?: string;
 }
+
+/**
+ * What is so. Written by the operator alone.
+ */
+export interface PortScanPolicyStatus {
+  /**
+   * The generation of the object that this status is about.
+   */
+  observedGeneration?: number;
+  /**
+   * What is true of the object now, one entry for each type.
+   *
+   * @maxItems 8
+   */
+  conditions?: Condition[];
+  nodes?: NodeCounts;
+  /**
+   * Nodes that have it in force, of those that it selects, such as 3/3.
+   */
+  summary?: string;
+  blocked?: BlockedSources;
+  /**
+   * The newest blocks, at most 100; every node's own are in its NodeReport.
+   *
+   * @maxItems 100
+   */
+  blocks?: PolicyBlock[];
+}
+/**
+ * One statement about the object.
+ */
+export interface Condition {
+  /**
+   * Accepted, Programmed or Degraded.
+   */
+  type: string;
+  /**
+   * Whether the statement holds.
+   */
+  status: 'True' | 'False' | 'Unknown';
+  /**
+   * Why, as one word for programs.
+   */
+  reason: string;
+  /**
+   * Why, for people.
+   */
+  message: string;
+  /**
+   * The generation of the object that the statement is about.
+   */
+  observedGeneration?: number;
+  /**
+   * When status changed last.
+   */
+  lastTransitionTime: string;
+}
+/**
+ * How far the nodes are that the object selects.
+ */
+export interface NodeCounts {
+  /**
+   * Nodes whose labels match, with an agent or without.
+   */
+  selected: number;
+  /**
+   * Those whose agent has this generation in force.
+   */
+  programmed: number;
+  /**
+   * Those whose agent reports, and does not have this generation in force.
+   */
+  failed: number;
+  /**
+   * Those whose agent has not reported for too long.
+   */
+  stale: number;
+  /**
+   * Those without any report.
+   */
+  noReport: number;
+  /**
+   * Some of the nodes that have not programmed this generation.
+   *
+   * @maxItems 10
+   */
+  examples?: NodeExample[];
+}
+/**
+ * One such node.
+ */
+export interface NodeExample {
+  /**
+   * Its name.
+   */
+  node: string;
+  /**
+   * Why, as one word for programs.
+   */
+  reason: string;
+  /**
+   * Why, for people.
+   */
+  message?: string;
+}
+/**
+ * What the policy holds off now.
+ */
+export interface BlockedSources {
+  /**
+   * Sources that are blocked now, added up over the nodes that report.
+   */
+  sources: number;
+  /**
+   * Sources that mode Enforce would block now.
+   */
+  wouldBlock?: number;
+  /**
+   * Sources that scan and are in the never-block set, so that nothing is dropped.
+   */
+  spared?: number;
+  /**
+   * Packets that the policy dropped since the tables of each node were made.
+   */
+  packetsDropped: number;
+}
+/**
+ * One source, on all the nodes that blocked it.
+ */
+export interface PolicyBlock {
+  /**
+   * The address, or the prefix where a whole prefix is blocked.
+   */
+  source: string;
+  /**
+   * Blocked; WouldBlock in mode Monitor; Spared when the source is in the never-block set. Only Blocked drops.
+   */
+  state: 'Blocked' | 'WouldBlock' | 'Spared';
+  /**
+   * Some of the nodes.
+   *
+   * @maxItems 5
+   */
+  nodes: string[];
+  /**
+   * How many nodes there are.
+   */
+  nodesTotal: number;
+  /**
+   * Distinct targets that were seen when it was blocked, the most of any node.
+   */
+  probes?: number;
+  /**
+   * Ports of some of these targets.
+   *
+   * @maxItems 16
+   */
+  ports?: number[];
+  /**
+   * When the first of these blocks began, by the operator's clock.
+   */
+  since: string;
+  /**
+   * When the last of them ends unless the source goes on, by the operator's clock.
+   */
+  until: string;
+  /**
+   * Packets of the source that were dropped, or would have been.
+   */
+  packetsDropped?: number;
+}

@@ -145,6 +145,24 @@ export const schemas = {
                 },
               },
             },
+            configMapRefs: {
+              type: 'array',
+              maxItems: 16,
+              default: [],
+              'x-kubernetes-list-type': 'atomic',
+              items: {
+                type: 'object',
+                required: ['name', 'key'],
+                properties: {
+                  name: {
+                    type: 'string',
+                    maxLength: 253,
+                    pattern: '^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$',
+                  },
+                  key: { type: 'string', minLength: 1, maxLength: 253, pattern: '^[-._a-zA-Z0-9]+$' },
+                },
+              },
+            },
             except: {
               type: 'array',
               maxItems: 1000,
@@ -392,6 +410,62 @@ export const schemas = {
             },
             connectionLog: { type: 'string', enum: ['None', 'All'], default: 'None' },
           },
+        },
+      },
+    },
+  },
+  SourceException: {
+    apiVersion: 'portcullis.dev/v1alpha1',
+    schema: {
+      type: 'object',
+      required: ['spec'],
+      properties: {
+        apiVersion: { type: 'string', maxLength: 64 },
+        kind: { type: 'string', maxLength: 64 },
+        metadata: { type: 'object' },
+        spec: {
+          type: 'object',
+          required: ['source', 'expiresAt'],
+          properties: {
+            source: {
+              type: 'string',
+              maxLength: 43,
+              'x-kubernetes-validations': [
+                {
+                  rule: 'isCIDR(self) && string(cidr(self).masked()) == self',
+                  message: 'must be a prefix in canonical form, without host bits',
+                },
+              ],
+            },
+            policies: {
+              type: 'array',
+              maxItems: 16,
+              default: [],
+              'x-kubernetes-list-type': 'atomic',
+              items: { type: 'string', minLength: 1, maxLength: 253 },
+            },
+            reason: { type: 'string', maxLength: 128, pattern: '^\\P{Cc}*$' },
+            expiresAt: {
+              type: 'string',
+              format: 'date-time',
+              maxLength: 35,
+              pattern:
+                '^2[0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$',
+              'x-kubernetes-validations': [
+                {
+                  rule: "self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",
+                  message: 'must be a time of the years 2000 to 2999',
+                },
+              ],
+            },
+          },
+          'x-kubernetes-validations': [
+            {
+              rule: '!isCIDR(self.source) || cidr(self.source).prefixLength() >= (cidr(self.source).ip().family() == 4 ? 8 : 16)',
+              message: 'must not be as wide as /7 (IPv6 /15) or wider',
+              fieldPath: '.source',
+            },
+          ],
         },
       },
     },
