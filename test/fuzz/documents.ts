@@ -141,6 +141,7 @@ const NEAR: Readonly<Record<string, readonly unknown[]>> = {
   duration: DURATIONS,
   unprovenDuration: DURATIONS,
   expiresAt: TIMES,
+  source: PREFIXES,
   reason: REASONS,
   mode: WORDS,
   traffic: WORDS,
@@ -263,6 +264,12 @@ function validObject(random: Random, name: string): Mapping {
     if (random.chance(0.3)) spec.connectionLog = random.pick(['None', 'All']);
     return envelope('PortScanPolicy', spec);
   }
+  if (random.chance(0.2)) {
+    const spec: Mapping = { source: prefix(random, 8, 16), expiresAt: time(random) };
+    if (random.chance(0.5)) spec.policies = random.many(0, 3, () => random.pick(['web', 'a.b', 'x'.repeat(253)]));
+    if (random.chance(0.5)) spec.reason = random.pick(['audit', '', 'ümläut']);
+    return envelope('SourceException', spec);
+  }
   const wide = random.chance(0.2);
   const spec: Mapping = {
     ...selectors(random),
@@ -272,6 +279,9 @@ function validObject(random: Random, name: string): Mapping {
   if (random.chance(0.3)) spec.mode = random.pick(['Enforce', 'Monitor']);
   if (random.chance(0.3)) spec.traffic = random.pick(['All', 'NewConnections']);
   if (random.chance(0.3)) spec.except = random.many(0, 3, () => entry(random, 0, 0));
+  if (random.chance(0.2)) {
+    spec.configMapRefs = random.many(0, 3, () => ({ name: random.pick(['a', 'a.b', 'a-1']), key: 'list_1.txt' }));
+  }
   return envelope('IpBlocklist', spec);
 }
 
@@ -511,4 +521,32 @@ export function fuzzDocument(seed: number, n: number): FuzzDocument {
     return { content: Buffer.from(toYaml(random, object)), expectation: 'unknown', recipe };
   }
   return { content: corrupt(random, toYaml(random, object)), expectation: 'unknown', recipe: 'corrupt' };
+}
+
+/** The n-th object of a seed, as plain data: no text is involved that two readers could read in two ways. */
+export function fuzzObject(
+  seed: number,
+  n: number,
+): { object: unknown; expectation: 'valid' | 'unknown'; recipe: string } {
+  const random = new Random(seed * 1_000_003 + n);
+  const object = validObject(random, `fuzz-${n}`);
+  if (random.chance(0.2)) return { object, expectation: 'valid', recipe: 'valid' };
+  const recipe = random.many(1, 3, () => mutate(random, object)).join(', ');
+  return { object: withoutRaw(object), expectation: 'unknown', recipe };
+}
+
+/** Text for a document means nothing in an object: it becomes a string, or what JSON makes of it. */
+function withoutRaw(value: unknown): unknown {
+  if (value instanceof Raw) {
+    try {
+      return JSON.parse(value.text);
+    } catch {
+      return value.text;
+    }
+  }
+  if (Array.isArray(value)) return value.map(withoutRaw);
+  if (typeof value !== 'object' || value === null) return value;
+  const made: Mapping = {};
+  for (const [key, item] of Object.entries(value)) put(made, key, withoutRaw(item));
+  return made;
 }

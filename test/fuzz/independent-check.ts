@@ -127,14 +127,28 @@ export function checkBounds(object: PolicyObject): void {
     fail('name', name);
 
   if (kind === 'IpBlocklist') {
-    const fields = ['interfaces', 'mode', 'traffic', 'entries', 'except', 'allowWide'];
+    const fields = ['interfaces', 'mode', 'traffic', 'entries', 'configMapRefs', 'except', 'allowWide'];
     const spec = keys(object.spec, 'spec', fields, ['nodeSelector']);
     oneOf(spec.mode, 'mode', 'Enforce', 'Monitor');
     oneOf(spec.traffic, 'traffic', 'All', 'NewConnections');
     oneOf(spec.allowWide, 'allowWide', true, false);
     entries(spec.entries, 'entries', 10_000, spec.allowWide as boolean);
     entries(spec.except, 'except', 1000, true);
+    for (const ref of listOf(spec.configMapRefs, 'configMapRefs', 16)) {
+      const { name, key } = keys(ref, 'configMapRefs', ['name', 'key']);
+      if (!/^[a-z0-9.-]+$/.test(text(name, 'name', 253))) fail('name of a ConfigMap', name);
+      if (!/^[a-zA-Z0-9._-]+$/.test(text(key, 'key', 253))) fail('key of a ConfigMap', key);
+    }
     selectors(spec);
+    return;
+  }
+  if (kind === 'SourceException') {
+    const spec = keys(object.spec, 'spec', ['source', 'expiresAt', 'policies'], ['reason']);
+    entries([{ cidr: spec.source, expiresAt: spec.expiresAt }], 'source', 1, false);
+    for (const policy of listOf(spec.policies, 'policies', 16)) {
+      if (text(policy, 'policies', 253) === '') fail('empty name', policy);
+    }
+    text(spec.reason ?? '', 'reason', 128);
     return;
   }
   oneOf(kind, 'kind', 'PortScanPolicy');
