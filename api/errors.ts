@@ -174,6 +174,12 @@ export const ErrorSections = {
       'Nothing needs to be done; it is guarded again when it is back.',
     ),
   },
+  Cluster: {
+    ReportNotWritten: warning(
+      'The NodeReport cannot be written, so the cluster does not know what this node does; it enforces as before.',
+      'Check that the API server can be reached from the node.',
+    ),
+  },
   Commands: {
     NotAnAddress: error(
       'The argument is no IP address or prefix.',
@@ -205,6 +211,7 @@ export const ErrorTable: Readonly<Record<ErrorCode, ErrorRow>> = {
   ...ErrorSections.Settings,
   ...ErrorSections.Resolving,
   ...ErrorSections.Datapath,
+  ...ErrorSections.Cluster,
   ...ErrorSections.Commands,
   ...ErrorSections.Internal,
 };
