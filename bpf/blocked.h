@@ -213,9 +213,12 @@ static __always_inline int check_blocked(struct xdp_md *ctx, struct packet *p, s
 		return GO_ON;
 	if (p->protocol == PROTO_TCP && p->fragment == FRAGMENT_NONE)
 		parse_tcp(ctx, p, &s);
-	/* A plain SYN is dropped wherever it goes. Where all traffic is cut the test still tells whether the source is real. */
-	if (s.kind != TCP_NEW_CONNECTION &&
-	    (!(cfg.flags & INSTANCE_BLOCK_ALL_TRAFFIC) || !(block->flags & BLOCK_PROVEN))) {
+	/*
+	 * A plain SYN is dropped wherever it goes. Where all traffic is cut the test
+	 * still tells whether the source is real, which UDP never does.
+	 */
+	if (s.kind != TCP_NEW_CONNECTION && (!(cfg.flags & INSTANCE_BLOCK_ALL_TRAFFIC) ||
+					     (!(block->flags & BLOCK_PROVEN) && p->protocol != PROTO_UDP))) {
 		reason = new_connections_test(ctx, p);
 		if (reason & BLOCKED_PROVEN)
 			prove(key, block);

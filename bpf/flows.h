@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-/* What a blocked source may still do: sockets tell its live flows from everything else. */
+/* What a blocked source may still do: sockets and connection tracking tell its live flows from everything else. */
 #ifndef PORTCULLIS_FLOWS_H
 #define PORTCULLIS_FLOWS_H
 
@@ -13,26 +13,13 @@ struct tcp_request_sock {
 	__u32 snt_isn;
 } __attribute__((preserve_access_index));
 
-enum flow { FLOW_NONE = 0, FLOW_LIVE = 1, FLOW_PROVES_SOURCE = 2 };
-
-struct flow_query {
-	struct address remote;
-	struct address local;
-	__u32 ack;
-	__u16 remote_port, local_port;	/* host order */
-	__u8 is_v6;
-	__u8 flags;			/* of the segment; 0 for a quoted one */
-	__u8 quoted;			/* by an ICMP error */
-	__u8 pad;
-};
-
 /*
  * Asks the interface's own network namespace for the socket of a segment.
  * LISTEN and NEW_SYN_RECV are no flow: anybody can make one with a forged SYN.
  * What proves the source's address is a segment that acknowledges a number only
  * its owner was told. A bare RST does not: it carries the forger's own number.
  */
-__noinline int find_flow(struct xdp_md *ctx, struct flow_query *q)
+__noinline int find_tcp_socket(struct xdp_md *ctx, struct flow_query *q)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *socket;
@@ -42,20 +29,10 @@ __noinline int find_flow(struct xdp_md *ctx, struct flow_query *q)
 	if (!q)
 		return FLOW_NONE;
 	if (q->is_v6) {
-		__be64 halves[2] = { bpf_cpu_to_be64(q->remote.hi), bpf_cpu_to_be64(q->remote.lo) };
-
-		__builtin_memcpy(tuple.ipv6.saddr, halves, 16);
-		halves[0] = bpf_cpu_to_be64(q->local.hi);
-		halves[1] = bpf_cpu_to_be64(q->local.lo);
-		__builtin_memcpy(tuple.ipv6.daddr, halves, 16);
-		tuple.ipv6.sport = bpf_htons(q->remote_port);
-		tuple.ipv6.dport = bpf_htons(q->local_port);
+		fill_tuple6(&tuple, q);
 		socket = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	} else {
-		tuple.ipv4.saddr = bpf_htonl((__u32)q->remote.lo);
-		tuple.ipv4.daddr = bpf_htonl((__u32)q->local.lo);
-		tuple.ipv4.sport = bpf_htons(q->remote_port);
-		tuple.ipv4.dport = bpf_htons(q->local_port);
+		fill_tuple4(&tuple, q);
 		socket = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 	}
 	if (!socket)
@@ -63,7 +40,7 @@ __noinline int find_flow(struct xdp_md *ctx, struct flow_query *q)
 	state = socket->state;
 	if (state == BPF_TCP_SYN_SENT) {
 		/* Our own connection attempt: its answer, and an ICMP error about it. */
-		if (q->quoted || (q->flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == (TCP_SYN | TCP_ACK))
+		if (answers_attempt(q))
 			result = FLOW_LIVE;
 	} else if (state == BPF_TCP_NEW_SYN_RECV) {
 		struct tcp_request_sock *request = bpf_skc_to_tcp_request_sock(socket);
@@ -91,7 +68,38 @@ __noinline int find_flow(struct xdp_md *ctx, struct flow_query *q)
 	return result;
 }
 
-/* The segment an ICMP error quotes, seen from our side. False: not TCP, not ours, or cut short. */
+/* A connected UDP socket is a flow: it takes packets of one remote end alone. An unconnected one takes everybody's. */
+__noinline int find_udp_socket(struct xdp_md *ctx, struct flow_query *q)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *socket;
+	int result;
+
+	if (!q)
+		return FLOW_NONE;
+	if (q->is_v6) {
+		fill_tuple6(&tuple, q);
+		socket = bpf_sk_lookup_udp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		fill_tuple4(&tuple, q);
+		socket = bpf_sk_lookup_udp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!socket)
+		return FLOW_NONE;
+	result = socket->state == BPF_TCP_ESTABLISHED ? FLOW_LIVE : FLOW_NONE;
+	bpf_sk_release(socket);
+	return result;
+}
+
+/* Sockets first: only they prove a source. */
+static __always_inline int find_flow(struct xdp_md *ctx, struct flow_query *q)
+{
+	int flow = q->protocol == PROTO_TCP ? find_tcp_socket(ctx, q) : find_udp_socket(ctx, q);
+
+	return (flow & FLOW_LIVE) ? flow : flow | find_tracked_flow(ctx, q);
+}
+
+/* The packet an ICMP error quotes, seen from our side. False: neither TCP nor UDP, not ours, or cut short. */
 static __always_inline bool parse_quoted(struct xdp_md *ctx, const struct packet *p, struct flow_query *q)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -106,9 +114,9 @@ static __always_inline bool parse_quoted(struct xdp_md *ctx, const struct packet
 
 		if (p->protocol != PROTO_ICMP || (*type != 3 && *type != 11 && *type != 12))
 			return false;
-		if ((void *)(ip + 1) > end || (ip->version_length >> 4) != 4 || ip->protocol != PROTO_TCP ||
-		    (bpf_ntohs(ip->fragment) & 0x1fff))
+		if ((void *)(ip + 1) > end || (ip->version_length >> 4) != 4 || (bpf_ntohs(ip->fragment) & 0x1fff))
 			return false;
+		q->protocol = ip->protocol;
 		q->local.hi = q->remote.hi = 0;
 		q->local.lo = IPV4_MAPPED | bpf_ntohl(ip->source);
 		q->remote.lo = IPV4_MAPPED | bpf_ntohl(ip->target);
@@ -120,15 +128,16 @@ static __always_inline bool parse_quoted(struct xdp_md *ctx, const struct packet
 
 		if (p->protocol != PROTO_ICMPV6 || *type < 1 || *type > 4)
 			return false;
-		if ((void *)(ip + 1) > end || (*(__u8 *)ip >> 4) != 6 || ip->next_header != PROTO_TCP)
+		if ((void *)(ip + 1) > end || (*(__u8 *)ip >> 4) != 6)
 			return false;
+		q->protocol = ip->next_header;
 		q->local.hi = bpf_be64_to_cpu(ip->source[0]);
 		q->local.lo = bpf_be64_to_cpu(ip->source[1]);
 		q->remote.hi = bpf_be64_to_cpu(ip->target[0]);
 		q->remote.lo = bpf_be64_to_cpu(ip->target[1]);
 		ports = (void *)(ip + 1);
 	}
-	if ((void *)(ports + 2) > end)
+	if ((void *)(ports + 2) > end || (q->protocol != PROTO_TCP && q->protocol != PROTO_UDP))
 		return false;
 	if (q->local.hi != p->target.hi || q->local.lo != p->target.lo)
 		return false;
@@ -155,10 +164,25 @@ static __always_inline bool opens_connection(struct xdp_md *ctx, const struct pa
 #define BLOCKED_REASON_MASK 0xff
 #define BLOCKED_PROVEN 0x100
 
+/* Ports of a whole UDP packet. False: cut short. */
+static __always_inline bool parse_udp(struct xdp_md *ctx, const struct packet *p, struct flow_query *q)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__be16 *ports = data + within_packet(p->l4);
+
+	if (p->l4_bytes < 8 || (void *)(ports + 4) > end)
+		return false;
+	q->remote_port = bpf_ntohs(ports[0]);
+	q->local_port = bpf_ntohs(ports[1]);
+	return true;
+}
+
 /*
- * What a NewConnections block lets through. To this node: only what a socket
- * proves to be part of a live flow. To others, whose sockets are not here: all
- * but new connections. Moves p on to its upper-layer header.
+ * What a NewConnections block lets through. To this node: only what a socket or
+ * connection tracking proves to be part of a live flow. To others: all but what
+ * opens a connection or can be part of none. That conntrack knows nothing of a
+ * packet proves nothing there: who forwards it may not use conntrack, or a zone
+ * of its own. Moves p on to its upper-layer header.
  */
 static __always_inline int test_new_connections(struct xdp_md *ctx, struct packet *p)
 {
@@ -172,28 +196,32 @@ static __always_inline int test_new_connections(struct xdp_md *ctx, struct packe
 		chain = walk_ipv6_chain(ctx, p);
 	if (chain != CHAIN_WHOLE || p->fragment == FRAGMENT_LATER)
 		return to_us ? BLOCKED_DROP : PASS_FORWARDED;
+	if (p->protocol != PROTO_TCP && !to_us)
+		return PASS_FORWARDED;
+	query.remote = p->source;
+	query.local = p->target;
+	query.protocol = p->protocol;
+	query.is_v6 = p->is_v6;
+	if (p->protocol == PROTO_UDP) {
+		if (p->fragment != FRAGMENT_NONE || !parse_udp(ctx, p, &query))
+			return BLOCKED_DROP;
+		return (find_flow(ctx, &query) & FLOW_LIVE) ? PASS_LIVE_FLOW : BLOCKED_DROP;
+	}
 	if (p->protocol != PROTO_TCP) {
-		if (!to_us)
-			return PASS_FORWARDED;
 		if (!parse_quoted(ctx, p, &query))
 			return BLOCKED_DROP;
 		return (find_flow(ctx, &query) & FLOW_LIVE) ? PASS_ICMP_ERROR : BLOCKED_DROP;
 	}
 	parse_tcp(ctx, p, &s);
-	/* A SYN cut so short that its flags travel in the next fragment would open a connection behind us. */
-	if (!to_us && p->fragment == FRAGMENT_FIRST && p->l4_bytes < sizeof(struct tcp_header))
-		return BLOCKED_DROP;
+	/* Probes too: no connection has such flags, and those that a fragment cuts off could be a SYN's. */
 	if (!to_us)
-		return ((s.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) ? BLOCKED_DROP : PASS_FORWARDED;
+		return s.kind == TCP_NEW_CONNECTION || s.kind == TCP_PROBE ? BLOCKED_DROP : PASS_FORWARDED;
 	if (s.kind != TCP_ORDINARY || p->fragment != FRAGMENT_NONE)
 		return BLOCKED_DROP;
-	query.remote = p->source;
-	query.local = p->target;
 	query.remote_port = s.source_port;
 	query.local_port = s.target_port;
 	query.ack = s.ack;
 	query.flags = s.flags;
-	query.is_v6 = p->is_v6;
 	flow = find_flow(ctx, &query);
 	return ((flow & FLOW_LIVE) ? PASS_LIVE_FLOW : BLOCKED_DROP) | ((flow & FLOW_PROVES_SOURCE) ? BLOCKED_PROVEN : 0);
 }

@@ -7,6 +7,8 @@
 #ifndef PORTCULLIS_PARSE_H
 #define PORTCULLIS_PARSE_H
 
+#include "protocols.h"
+
 #define ETH_IPV4 0x0800
 #define ETH_IPV6 0x86dd
 #define ETH_VLAN 0x8100
@@ -14,10 +16,6 @@
 #define ETH_CUT_SHORT 0x10000	/* no EtherType: the frame ends before it */
 
 #define ETH_HIDDEN 0x20000	/* more tags than are read, which the host would take off */
-
-#define PROTO_ICMP 1
-#define PROTO_TCP 6
-#define PROTO_ICMPV6 58
 
 #define FRAME_HEADROOM 31	/* no L3 header starts later: 14 + 2 * 4 = 22 */
 
@@ -57,11 +55,6 @@ struct tcp_header {
 	__u8 data_offset, flags;
 	__be16 window, checksum, urgent;
 };
-
-#define TCP_FIN 1
-#define TCP_SYN 2
-#define TCP_RST 4
-#define TCP_ACK 16
 
 #define IPV4_MAPPED 0x0000ffff00000000ull
 

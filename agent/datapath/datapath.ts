@@ -10,7 +10,14 @@ import { collectBlocks, readScanBlocks } from './blocks.ts';
 import { KernelClock, measureTicksPerSecond } from './clock.ts';
 import { ConcernFilter } from './concern.ts';
 import { encodeConfig, type InstanceConfig, loadInstance } from './instance.ts';
-import { checkKernel, FRAGS_SINCE, kernelAtLeast, loadClockProgram } from './kernel.ts';
+import {
+  type ConntrackSupport,
+  checkKernel,
+  conntrackSupport,
+  FRAGS_SINCE,
+  kernelAtLeast,
+  loadClockProgram,
+} from './kernel.ts';
 import { concern, interfaceStateStruct } from './layout.ts';
 import { ManualBlocks } from './manual.ts';
 import { applyClasses, applyOwnAddresses } from './node-sets.ts';
@@ -44,6 +51,7 @@ export class Datapath {
   readonly manual: ManualBlocks;
   readonly pins: Pins;
   readonly #frags: boolean;
+  #conntrack: ConntrackSupport;
   readonly #sets: SetSlots;
   readonly #attachments: Attachments;
   readonly #lock: { release(): void };
@@ -73,6 +81,7 @@ export class Datapath {
     tables: NodeTables;
     clockProgram: BpfProgram;
     frags: boolean;
+    conntrack: ConntrackSupport;
   }) {
     this.options = parts.options;
     this.pins = parts.pins;
@@ -80,6 +89,7 @@ export class Datapath {
     this.#lock = parts.lock;
     this.#clockProgram = parts.clockProgram;
     this.#frags = parts.frags;
+    this.#conntrack = parts.conntrack;
     this.clock = new KernelClock(parts.clockProgram, parts.tables.layout.ticksPerSecond);
     this.owners = new Owners(parts.tables.map('owners'));
     this.#sets = new SetSlots(parts.tables, parts.pins);
@@ -101,18 +111,24 @@ export class Datapath {
     try {
       const frags = kernelAtLeast(FRAGS_SINCE);
       const clockProgram = await loadClockProgram();
+      const conntrack = await conntrackSupport();
       const tables = await NodeTables.open(pins, options.sizes, {
         slots: slotsFor(1),
         frags,
         ticksPerSecond: () => measureTicksPerSecond(clockProgram),
       });
-      const datapath = new Datapath({ options, pins, lock, tables, clockProgram, frags });
+      const datapath = new Datapath({ options, pins, lock, tables, clockProgram, frags, conntrack });
       datapath.#attachments.adopt();
       return datapath;
     } catch (error) {
       lock.release();
       throw error;
     }
+  }
+
+  /** Whether flows of pods and NodePorts are told from what a blocked source starts; as of the last apply(). */
+  get conntrack(): ConntrackSupport {
+    return this.#conntrack;
   }
 
   get adopted(): boolean {
@@ -160,6 +176,9 @@ export class Datapath {
     const findings: Finding[] = [];
     if (!this.#frags)
       findings.push(findingOf('FragsUnavailable', `kernel ${release()} takes no frames of several buffers`));
+
+    // kube-proxy loads the module, often after this agent has started.
+    this.#conntrack = await conntrackSupport();
 
     const { retired, refused } = this.owners.assign(desired.owners, Date.now(), keepOthers);
     for (const { kind, name } of refused)
@@ -332,14 +351,15 @@ export class Datapath {
 
   async #applyInterface(wanted: DesiredInterface, instance: InstanceConfig, findings: Finding[]): Promise<void> {
     const bytes = encodeConfig(instance, { options: this.options, tables: this.tables, frags: this.#frags });
-    const config = bytes.toString('hex');
+    const conntrack = this.#conntrack.available;
+    const config = `${bytes.toString('hex')} ${conntrack}`;
     let attachment = this.#attachments.get(wanted.ifindex);
     const modeChanges =
       attachment !== undefined && this.options.xdpMode !== 'auto' && this.options.xdpMode !== attachment.mode;
     if (!attachment || modeChanges || this.#running.get(wanted.ifindex)?.config !== config) {
       let program = this.#programs.get(config);
       if (!program) {
-        program = await loadInstance(bytes, this.tables, this.#frags);
+        program = await loadInstance(bytes, this.tables, this.#frags, new Map(), conntrack);
         this.#programs.set(config, program);
       }
       if (attachment && !modeChanges) await attachment.link.update(program);

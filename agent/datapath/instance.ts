@@ -1,6 +1,7 @@
 import type { BpfMap } from '../libbpf/map.ts';
 import type { BpfProgram } from '../libbpf/program.ts';
 import type { DesiredPolicy } from '../resolve/desired-state.ts';
+import { conntrackSupport } from './kernel.ts';
 import { configStruct, instanceFlag } from './layout.ts';
 import type { DatapathOptions } from './options.ts';
 import { GUARD, loadError, type NodeTables, ringEntries, withGuardObject } from './tables.ts';
@@ -59,7 +60,8 @@ export const encodeConfig = (
 };
 
 /**
- * Loads one instance onto the node's tables; `extra` stands in for maps that are not the node's.
+ * Loads one instance onto the node's tables; `extra` stands in for maps that are not the node's. It asks connection
+ * tracking where the kernel lets it, unless `conntrack` says otherwise.
  * @throws PortcullisError BpfLoadFailed with the verifier's log
  */
 export const loadInstance = async (
@@ -67,8 +69,10 @@ export const loadInstance = async (
   tables: NodeTables,
   frags: boolean,
   extra: ReadonlyMap<string, BpfMap> = new Map(),
-): Promise<BpfProgram> =>
-  await withGuardObject(frags, async (object) => {
+  conntrack?: boolean,
+): Promise<BpfProgram> => {
+  const features = { frags, conntrack: conntrack ?? (await conntrackSupport()).available };
+  return await withGuardObject(features, async (object) => {
     tables.reuseIn(object);
     for (const [name, map] of extra) object.reuse(name, map);
     object.setReadOnlyData(config);
@@ -79,3 +83,4 @@ export const loadInstance = async (
     }
     return object.takeProgram(GUARD);
   });
+};

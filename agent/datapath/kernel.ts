@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { release } from 'node:os';
 import { PortcullisError } from '../../api/errors.ts';
+import { BpfError } from '../libbpf/bpf-error.ts';
 import { BpfObject } from '../libbpf/object.ts';
 import type { BpfProgram } from '../libbpf/program.ts';
 import { objectImage } from './objects.ts';
@@ -20,6 +21,42 @@ export const loadClockProgram = async (): Promise<BpfProgram> => {
   using object = BpfObject.open(objectImage('clock'));
   await object.load('clock');
   return object.takeProgram('clock');
+};
+
+/** Whether programs may ask connection tracking for flows that no socket knows. */
+export type ConntrackSupport =
+  | { readonly available: true }
+  | {
+      readonly available: false;
+      /** What the kernel or libbpf said, in one line. */
+      readonly reason: string;
+    };
+
+const CONNTRACK_MODULE = '/sys/kernel/btf/nf_conntrack';
+let conntrack: { readonly support: ConntrackSupport; readonly hadModule: boolean } | undefined;
+
+/**
+ * Tries it by loading the smallest program that asks: kernels before 5.18, without the JIT or without conntrack refuse
+ * it, and where conntrack is a module, so does whoever may not look through the BTF of modules (CAP_SYS_ADMIN). Tried
+ * again when the module has come since.
+ */
+export const conntrackSupport = async (): Promise<ConntrackSupport> => {
+  const hasModule = existsSync(CONNTRACK_MODULE);
+  if (conntrack && (conntrack.support.available || conntrack.hadModule === hasModule)) return conntrack.support;
+  conntrack = { support: await tryConntrack(hasModule), hadModule: hasModule };
+  return conntrack.support;
+};
+
+const tryConntrack = async (hasModule: boolean): Promise<ConntrackSupport> => {
+  try {
+    using object = BpfObject.open(objectImage('conntrack'));
+    await object.load('conntrack');
+    return { available: true };
+  } catch (error) {
+    if (!(error instanceof BpfError)) throw error;
+    const where = hasModule ? 'nf_conntrack is a module here, which takes CAP_SYS_ADMIN' : 'it has no such function';
+    return { available: false, reason: `kernel ${release()} does not let programs ask it (${error.code}): ${where}` };
+  }
 };
 
 /** What the kernel must have. @throws PortcullisError NotRoot, KernelTooOld, NoBtf */

@@ -11,8 +11,11 @@ declare const BPF_OBJECT_DIGESTS: Readonly<Record<string, string>> | undefined;
 
 const images = new Map<string, Buffer>();
 
+/** `guard-sockets` is the guard of kernels whose connection tracking cannot be asked; `conntrack` tells which these are. */
+export type ObjectName = 'guard' | 'guard-sockets' | 'clock' | 'conntrack' | 'forget';
+
 /** The compiled object `name`.bpf.o. @throws PortcullisError BpfLoadFailed when it was not built */
-export const objectImage = (name: 'guard' | 'clock'): Buffer => {
+export const objectImage = (name: ObjectName): Buffer => {
   const known = images.get(name);
   if (known) return known;
   for (const place of places) {

@@ -72,11 +72,14 @@ const applyShapes = (object: BpfObject, wanted: Record<string, Shape>): void => 
   }
 };
 
-/** Runs `use` on the guard object, opened; frags are left out where the kernel has none. */
-export const withGuardObject = async <T>(frags: boolean, use: (object: BpfObject) => Promise<T>): Promise<T> => {
+/** Runs `use` on the guard object, opened; frags and connection tracking are left out where the kernel has none. */
+export const withGuardObject = async <T>(
+  { frags, conntrack }: { readonly frags: boolean; readonly conntrack: boolean },
+  use: (object: BpfObject) => Promise<T>,
+): Promise<T> => {
   try {
-    using object = BpfObject.open(objectImage('guard'));
-    if (!frags) object.disableFrags('guard');
+    using object = BpfObject.open(objectImage(conntrack ? 'guard' : 'guard-sockets'));
+    if (!frags) object.disableFrags(GUARD);
     return await use(object);
   } finally {
     releaseFreedMemory();
@@ -126,7 +129,9 @@ export class NodeTables {
       slots: need.slots,
     };
     const wanted = shapes(sizes, need.slots);
-    const maps = await withGuardObject(need.frags, (object) => createMaps(object, wanted, new Map()));
+    const maps = await withGuardObject({ frags: need.frags, conntrack: false }, (object) =>
+      createMaps(object, wanted, new Map()),
+    );
     const tables = new NodeTables(pins, maps, layout, true);
     for (const [name, map] of maps) if (name !== 'layout') map.pin(pins.at('maps', name));
     tables.#writeLayout(sizes);
@@ -157,7 +162,7 @@ export class NodeTables {
     ] as const)
       if (pair.some((name) => replaced.has(name))) for (const name of pair) replaced.set(name, this.map(name));
     const kept = new Map([...this.#maps].filter(([name]) => !replaced.has(name)));
-    const maps = await withGuardObject(frags, (object) => createMaps(object, wanted, kept));
+    const maps = await withGuardObject({ frags, conntrack: false }, (object) => createMaps(object, wanted, kept));
     for (const name of replaced.keys()) this.#maps.set(name, maps.get(name)!);
     for (const name of COPIED) {
       const from = replaced.get(name);

@@ -15,8 +15,9 @@ import {
 } from '../packets/cases/case.ts';
 import { formatAddress, toAddress } from '../support/address.ts';
 import { icmp, icmpv6, ipv4, ipv6, quoted, tcp, udp } from '../support/packets.ts';
-import type { Socket, SocketLookup, SocketState } from './blocked.ts';
+import type { FlowLookups, Socket, SocketState, TrackedFlow } from './blocked.ts';
 import { DEFAULT_CONFIG, Model, type ModelConfig } from './model.ts';
+import { TCP, UDP } from './parse.ts';
 import { blockKey, ModelTables } from './tables.ts';
 
 const REMOTE_PORT = 40_000;
@@ -33,18 +34,29 @@ const FLOWS: SocketState[] = [
 const NO_FLOWS: SocketState[] = ['SYN_SENT', 'NEW_SYN_RECV', 'LISTEN'];
 
 /** One socket between the strangers and port 80 of the node. */
-function lookup(socket: Socket): SocketLookup {
-  return (remote, remotePort, local, localPort) => {
-    const known = [toAddress(STRANGER4), toAddress(STRANGER6)].includes(remote);
-    const here = [toAddress(NODE4), toAddress(NODE6)].includes(local);
-    return known && here && remotePort === REMOTE_PORT && localPort === LOCAL_PORT ? socket : undefined;
-  };
+function lookup(socket: Socket): Partial<FlowLookups> {
+  return { tcp: (...flow) => (isTheFlow(...flow) ? socket : undefined) };
+}
+
+function isTheFlow(remote: bigint, remotePort: number, local: bigint, localPort: number): boolean {
+  const known = [toAddress(STRANGER4), toAddress(STRANGER6)].includes(remote);
+  const here = [toAddress(NODE4), toAddress(NODE6)].includes(local);
+  return known && here && remotePort === REMOTE_PORT && localPort === LOCAL_PORT;
+}
+
+/** What connection tracking knows of the same two ends, over one protocol. */
+function tracked(protocol: number, found: TrackedFlow): Partial<FlowLookups> {
+  return { tracked: (asked, ...flow) => (asked === protocol && isTheFlow(...flow) ? found : undefined) };
 }
 
 /** A model whose strangers are blocked since START. */
 function blockedModel(socket: Socket, config: Partial<ModelConfig> = {}) {
+  return blockedBy(lookup(socket), config);
+}
+
+function blockedBy(flows: Partial<FlowLookups>, config: Partial<ModelConfig> = {}) {
   const tables = new ModelTables(STANDARD_TABLES);
-  const model = new Model({ ...DEFAULT_CONFIG, threshold: 1, ...config }, tables, lookup(socket));
+  const model = new Model({ ...DEFAULT_CONFIG, threshold: 1, ...config }, tables, flows);
   model.process(syn(9), START);
   model.process(syn(9, STRANGER6), START);
   const reason = (bytes: Buffer, at = START + 5) => model.process(bytes, at).counts.at(-1)![1];
@@ -163,6 +175,105 @@ describe('ICMP errors of a blocked source', () => {
 
   test('need no more of the quoted segment than its ports', () => {
     expect(blockedModel({ state: 'ESTABLISHED' }).reason(error(sent(), 3, 24))).toBe('PASS_ICMP_ERROR');
+  });
+});
+
+describe('flows that connection tracking knows', () => {
+  const datagram = (source = STRANGER4, more = {}) =>
+    from(source, udp({ sourcePort: REMOTE_PORT, destinationPort: LOCAL_PORT }), more);
+  const ORDINARY = ['A', 'PA', 'FA', 'R', 'RA', 'SA'];
+  const TCP_STATES = ['SYN_RECV', 'ESTABLISHED', 'FIN_WAIT', 'TIME_WAIT'] as const;
+
+  test.each(TCP_STATES)('opened from inside, in %s, pass but for what opens or probes', (state) => {
+    const { reason } = blockedBy(tracked(TCP, { direction: 'reply', state }));
+    for (const source of [STRANGER4, STRANGER6]) {
+      for (const flags of ORDINARY) expect(reason(segment(flags, 0, source)), flags).toBe('PASS_LIVE_FLOW');
+      for (const flags of ['S', 'F', '', 'FPU', 'SF', 'SRA'])
+        expect(reason(segment(flags, 0, source)), flags).toBe('DROP_SCAN_BLOCKED');
+    }
+  });
+
+  test('a connection attempt from inside gets its SYN+ACK and nothing else', () => {
+    const { reason } = blockedBy(tracked(TCP, { direction: 'reply', state: 'SYN_SENT' }));
+    expect(reason(segment('SA'))).toBe('PASS_LIVE_FLOW');
+    for (const flags of ['A', 'RA', 'R', 'FA', 'S']) expect(reason(segment(flags)), flags).toBe('DROP_SCAN_BLOCKED');
+  });
+
+  test.each(TCP_STATES)('opened from outside, in %s, pass once the handshake was completed', (state) => {
+    const forged = blockedBy(tracked(TCP, { direction: 'original', state }));
+    const assured = blockedBy(tracked(TCP, { direction: 'original', state, assured: true }));
+    for (const flags of ORDINARY) {
+      expect(forged.reason(segment(flags)), flags).toBe('DROP_SCAN_BLOCKED');
+      expect(assured.reason(segment(flags)), flags).toBe('PASS_LIVE_FLOW');
+    }
+    expect(assured.reason(segment('S'))).toBe('DROP_SCAN_BLOCKED');
+  });
+
+  test('that were reset are none', () => {
+    for (const direction of ['original', 'reply'] as const) {
+      const { reason } = blockedBy(tracked(TCP, { direction, state: 'CLOSE', assured: true }));
+      for (const flags of ORDINARY) expect(reason(segment(flags)), flags).toBe('DROP_SCAN_BLOCKED');
+    }
+  });
+
+  test('prove no source', () => {
+    const { reason, block } = blockedBy(tracked(TCP, { direction: 'original', state: 'ESTABLISHED', assured: true }));
+    reason(segment('A', 1));
+    expect(block.proven).toBe(false);
+  });
+
+  test('over UDP pass when they were opened from inside, or have lasted', () => {
+    for (const [found, wanted] of [
+      [{ direction: 'reply' }, 'PASS_LIVE_FLOW'],
+      [{ direction: 'original' }, 'DROP_SCAN_BLOCKED'],
+      [{ direction: 'original', assured: true }, 'PASS_LIVE_FLOW'],
+    ] as const)
+      for (const source of [STRANGER4, STRANGER6])
+        expect(blockedBy(tracked(UDP, found)).reason(datagram(source)), JSON.stringify(found)).toBe(wanted);
+  });
+
+  test('over UDP belong to a connected socket; one that takes from everybody proves nothing', () => {
+    for (const [connected, wanted] of [
+      [true, 'PASS_LIVE_FLOW'],
+      [false, 'DROP_SCAN_BLOCKED'],
+    ] as const) {
+      const { reason } = blockedBy({ udp: (...flow) => (isTheFlow(...flow) ? { connected } : undefined) });
+      expect(reason(datagram())).toBe(wanted);
+      expect(reason(from(STRANGER4, udp({ sourcePort: 1, destinationPort: LOCAL_PORT })))).toBe('DROP_SCAN_BLOCKED');
+    }
+  });
+
+  test('keep no fragment: its ports stand in the first alone', () => {
+    const { reason } = blockedBy(tracked(UDP, { direction: 'reply' }));
+    expect(reason(datagram(STRANGER4, { moreFragments: true }))).toBe('DROP_SCAN_BLOCKED');
+    expect(reason(datagram(STRANGER4, { fragmentOffset: 1 }))).toBe('DROP_SCAN_BLOCKED');
+    expect(reason(datagram(STRANGER4, { slice: [0, 7] }))).toBe('DROP_SCAN_BLOCKED');
+  });
+
+  test('of one protocol say nothing about another', () => {
+    expect(blockedBy(tracked(TCP, { direction: 'reply', state: 'ESTABLISHED' })).reason(datagram())).toBe(
+      'DROP_SCAN_BLOCKED',
+    );
+    expect(blockedBy(tracked(UDP, { direction: 'reply' })).reason(segment('A'))).toBe('DROP_SCAN_BLOCKED');
+  });
+
+  test('pass ICMP errors that quote them', () => {
+    const query = udp({ sourcePort: LOCAL_PORT, destinationPort: REMOTE_PORT });
+    const sent = quoted(ipv4({ source: NODE4, destination: STRANGER4, payload: query }));
+    const error = from(STRANGER4, icmp({ type: 3, body: sent }));
+    expect(blockedBy(tracked(UDP, { direction: 'reply' })).reason(error)).toBe('PASS_ICMP_ERROR');
+    expect(blockedBy({}).reason(error)).toBe('DROP_SCAN_BLOCKED');
+    const attempt = tcp({ sourcePort: LOCAL_PORT, destinationPort: REMOTE_PORT, flags: 'S' });
+    const syn = quoted(ipv4({ source: NODE4, destination: STRANGER4, payload: attempt }));
+    const unreachable = from(STRANGER4, icmp({ type: 3, body: syn }));
+    expect(blockedBy(tracked(TCP, { direction: 'reply', state: 'SYN_SENT' })).reason(unreachable)).toBe(
+      'PASS_ICMP_ERROR',
+    );
+  });
+
+  test('are cut with traffic All', () => {
+    const { reason } = blockedBy(tracked(UDP, { direction: 'reply' }), { blockAllTraffic: true });
+    expect(reason(datagram())).toBe('DROP_SCAN_BLOCKED');
   });
 });
 

@@ -5,11 +5,13 @@ import {
   ICMPV6,
   type IpPacket,
   isSynAck,
-  isSynWithoutAck,
-  quotedTcp,
+  quotedPacket,
   segmentKind,
+  TCP,
   type TcpHeader,
   type Transport,
+  UDP,
+  udpPorts,
 } from './parse.ts';
 import type { Reason } from './reasons.ts';
 
@@ -38,13 +40,32 @@ export interface Socket {
   readonly bytesReceived?: number;
 }
 
-/** The TCP socket of this network namespace that a packet from remote to local belongs to. */
-export type SocketLookup = (
-  remote: Address,
-  remotePort: number,
-  local: Address,
-  localPort: number,
-) => Socket | undefined;
+/** Looks up what a packet from remote to local belongs to. */
+type Lookup<Found> = (remote: Address, remotePort: number, local: Address, localPort: number) => Found | undefined;
+
+/** The TCP socket of this network namespace. */
+export type SocketLookup = Lookup<Socket>;
+
+/** A flow that connection tracking knows, by the addresses outside of any translation. */
+export interface TrackedFlow {
+  /** Of the packet that is asked for: `reply` when somebody inside opened the flow. */
+  readonly direction: 'original' | 'reply';
+  /** A TCP handshake was completed, or UDP has gone to and fro for two seconds. */
+  readonly assured?: boolean;
+  /** TCP alone. */
+  readonly state?: 'SYN_SENT' | 'SYN_RECV' | 'ESTABLISHED' | 'FIN_WAIT' | 'TIME_WAIT' | 'CLOSE';
+}
+
+/** Everything that knows flows. */
+export interface FlowLookups {
+  readonly tcp: SocketLookup;
+  /** The UDP socket that takes such a packet. A connected one takes those of one remote end alone. */
+  readonly udp: Lookup<{ readonly connected: boolean }>;
+  /** Finds nothing where the kernel does not let programs ask it. */
+  readonly tracked: (protocol: number, ...flow: Parameters<Lookup<TrackedFlow>>) => TrackedFlow | undefined;
+}
+
+type Flow = Parameters<SocketLookup>;
 
 export interface BlockedVerdict {
   /** Absent: drop. */
@@ -70,28 +91,52 @@ export function newConnectionsTest(
   packet: IpPacket,
   transport: Transport,
   ownDestination: boolean,
-  sockets: SocketLookup,
+  flows: FlowLookups,
 ): BlockedVerdict {
   if (!ownDestination) {
-    // A SYN cut so short that its flags travel in the next fragment would open a connection behind this host.
-    const opens = transport.kind === 'tcp-short' || (transport.kind === 'tcp' && isSynWithoutAck(transport.flags));
-    return opens ? DROP : { pass: 'PASS_FORWARDED', proven: false };
+    // No connection has a probe's flags; those that travel in the next fragment could be a SYN's.
+    const flowless =
+      transport.kind === 'tcp-short' || (transport.kind === 'tcp' && segmentKind(transport.flags) !== 'other');
+    return flowless ? DROP : { pass: 'PASS_FORWARDED', proven: false };
   }
   if (transport.kind === 'tcp' && !transport.fragmented && segmentKind(transport.flags) === 'other') {
-    return segmentOfFlow(packet, transport, sockets);
+    return segmentOfFlow(packet, transport, flows);
   }
-  if (transport.kind === 'other' && !transport.fragmented && quotesLiveFlow(packet, transport, sockets)) {
+  if (transport.kind === 'other' && !transport.fragmented && transport.protocol === UDP) {
+    const ports = udpPorts(packet, transport.at);
+    const live = ports && isUdpFlow([packet.source, ports.source, packet.destination, ports.destination], flows);
+    return live ? { pass: 'PASS_LIVE_FLOW', proven: false } : DROP;
+  }
+  if (transport.kind === 'other' && !transport.fragmented && quotesLiveFlow(packet, transport, flows)) {
     return { pass: 'PASS_ICMP_ERROR', proven: false };
   }
   return DROP;
 }
 
-function segmentOfFlow(packet: IpPacket, tcp: TcpHeader, sockets: SocketLookup): BlockedVerdict {
-  const socket = sockets(packet.source, tcp.sourcePort, packet.destination, tcp.destinationPort);
-  if (!socket) return DROP;
-  const proven = hasAck(tcp.flags) && acknowledgmentFits(socket, tcp.acknowledgment);
-  const live = FLOW_STATES.has(socket.state) || (socket.state === 'SYN_SENT' && isSynAck(tcp.flags));
+function segmentOfFlow(packet: IpPacket, tcp: TcpHeader, flows: FlowLookups): BlockedVerdict {
+  const flow: Flow = [packet.source, tcp.sourcePort, packet.destination, tcp.destinationPort];
+  const socket = flows.tcp(...flow);
+  const proven = socket !== undefined && hasAck(tcp.flags) && acknowledgmentFits(socket, tcp.acknowledgment);
+  const live = isTcpFlow(flow, isSynAck(tcp.flags), flows);
   return live ? { pass: 'PASS_LIVE_FLOW', proven } : { proven };
+}
+
+/** `answersAttempt`: it is what a connection attempt of ours waits for. */
+function isTcpFlow(flow: Flow, answersAttempt: boolean, { tcp, tracked }: FlowLookups): boolean {
+  const socket = tcp(...flow);
+  if (socket && (FLOW_STATES.has(socket.state) || (socket.state === 'SYN_SENT' && answersAttempt))) return true;
+  return isTrackedFlow(tracked(TCP, ...flow), answersAttempt);
+}
+
+function isUdpFlow(flow: Flow, { udp, tracked }: FlowLookups): boolean {
+  return udp(...flow)?.connected === true || isTrackedFlow(tracked(UDP, ...flow), true);
+}
+
+function isTrackedFlow(found: TrackedFlow | undefined, answersAttempt: boolean): boolean {
+  if (!found || found.state === 'CLOSE') return false;
+  // One forged packet from outside makes an entry.
+  if (found.direction === 'original') return found.assured === true;
+  return found.state !== 'SYN_SENT' || answersAttempt;
 }
 
 function acknowledgmentFits(socket: Socket, acknowledgment: number): boolean {
@@ -109,12 +154,12 @@ function acknowledgmentFits(socket: Socket, acknowledgment: number): boolean {
 function quotesLiveFlow(
   packet: IpPacket,
   { protocol, at }: { protocol: number; at: number },
-  sockets: SocketLookup,
+  flows: FlowLookups,
 ): boolean {
   if (protocol !== (packet.version === 4 ? ICMP : ICMPV6)) return false;
-  const quote = quotedTcp(packet, at);
+  const quote = quotedPacket(packet, at);
   if (!quote || quote.source !== packet.destination) return false;
   // The quoted packet was ours, so its destination is the flow's remote end.
-  const socket = sockets(quote.destination, quote.destinationPort, quote.source, quote.sourcePort);
-  return socket !== undefined && (FLOW_STATES.has(socket.state) || socket.state === 'SYN_SENT');
+  const flow: Flow = [quote.destination, quote.destinationPort, quote.source, quote.sourcePort];
+  return quote.protocol === TCP ? isTcpFlow(flow, true, flows) : isUdpFlow(flow, flows);
 }

@@ -1,4 +1,4 @@
-import type { SocketLookup } from './blocked.ts';
+import type { FlowLookups } from './blocked.ts';
 import type { ModelTables } from './tables.ts';
 import { decide, type ModelConfig, type Outcome } from './verdict.ts';
 
@@ -22,7 +22,7 @@ export const DEFAULT_CONFIG: ModelConfig = {
   ifindex: 1,
 };
 
-const NO_SOCKETS: SocketLookup = () => undefined;
+const NO_FLOWS: FlowLookups = { tcp: () => undefined, udp: () => undefined, tracked: () => undefined };
 
 /**
  * The datapath of one interface as readable TypeScript. Interfaces of one node share their tables. Not in it: table
@@ -31,15 +31,15 @@ const NO_SOCKETS: SocketLookup = () => undefined;
 export class Model {
   readonly config: ModelConfig;
   readonly tables: ModelTables;
-  readonly #sockets: SocketLookup;
+  readonly #flows: FlowLookups;
 
-  constructor(config: ModelConfig, tables: ModelTables, sockets: SocketLookup = NO_SOCKETS) {
+  constructor(config: ModelConfig, tables: ModelTables, flows: Partial<FlowLookups> = {}) {
     this.config = config;
     this.tables = tables;
-    this.#sockets = sockets;
+    this.#flows = { ...NO_FLOWS, ...flows };
   }
 
   process(frame: Buffer, nowTick: number): Outcome {
-    return decide(frame, nowTick, { config: this.config, tables: this.tables, sockets: this.#sockets });
+    return decide(frame, nowTick, { config: this.config, tables: this.tables, flows: this.#flows });
   }
 }

@@ -111,6 +111,7 @@ export interface TcpHeader {
 
 export const ICMP = 1;
 export const TCP = 6;
+export const UDP = 17;
 export const ICMPV6 = 58;
 const HOP_BY_HOP = 0;
 const FRAGMENT = 44;
@@ -194,10 +195,6 @@ export function segmentKind(flags: number): SegmentKind {
   return flags & SYN && !(flags & ACK) ? 'new-connection' : 'other';
 }
 
-export function isSynWithoutAck(flags: number): boolean {
-  return (flags & SYN) !== 0 && (flags & ACK) === 0;
-}
-
 export function isSynAck(flags: number): boolean {
   return (flags & (SYN | ACK | FIN | RST)) === (SYN | ACK);
 }
@@ -223,8 +220,15 @@ export function checksumCounts(packet: IpPacket, tcp: TcpHeader): boolean {
   return frame.readUInt16BE(tcp.at + 16) === fold(pseudo);
 }
 
-/** Ports of the TCP packet that an ICMP error quotes, and its addresses; nothing when it quotes something else. */
-export interface QuotedTcp {
+/** Ports of a whole UDP packet; nothing when it is cut short. */
+export function udpPorts({ frame, end }: IpPacket, at: number): { source: number; destination: number } | undefined {
+  if (at + 8 > end) return undefined;
+  return { source: frame.readUInt16BE(at), destination: frame.readUInt16BE(at + 2) };
+}
+
+/** Ports of the TCP or UDP packet that an ICMP error quotes, and its addresses; nothing when it quotes something else. */
+export interface QuotedPacket {
+  readonly protocol: number;
   readonly source: Address;
   readonly destination: Address;
   readonly sourcePort: number;
@@ -233,22 +237,23 @@ export interface QuotedTcp {
 
 const ICMP_ERRORS = { 4: new Set([3, 11, 12]), 6: new Set([1, 2, 3, 4]) };
 
-export function quotedTcp(packet: IpPacket, at: number): QuotedTcp | undefined {
+export function quotedPacket(packet: IpPacket, at: number): QuotedPacket | undefined {
   const { frame, end, version } = packet;
   const quoteAt = at + 8;
   const fixedBytes = version === 4 ? 20 : 40;
   if (quoteAt + fixedBytes > end || !ICMP_ERRORS[version].has(byte(frame, at))) return undefined;
   if (byte(frame, quoteAt) >> 4 !== version) return undefined;
   const headerBytes = version === 4 ? (byte(frame, quoteAt) & 15) * 4 : 40;
-  const tcpAt = quoteAt + headerBytes;
+  const portsAt = quoteAt + headerBytes;
   const protocol = byte(frame, quoteAt + (version === 4 ? 9 : 6));
-  if (headerBytes < fixedBytes || protocol !== TCP || tcpAt + 4 > end) return undefined;
+  if (headerBytes < fixedBytes || (protocol !== TCP && protocol !== UDP) || portsAt + 4 > end) return undefined;
   if (version === 4 && (frame.readUInt16BE(quoteAt + 6) & 0x1fff) !== 0) return undefined;
   return {
+    protocol,
     source: version === 4 ? mapped(frame.readUInt32BE(quoteAt + 12)) : address6(frame, quoteAt + 8),
     destination: version === 4 ? mapped(frame.readUInt32BE(quoteAt + 16)) : address6(frame, quoteAt + 24),
-    sourcePort: frame.readUInt16BE(tcpAt),
-    destinationPort: frame.readUInt16BE(tcpAt + 2),
+    sourcePort: frame.readUInt16BE(portsAt),
+    destinationPort: frame.readUInt16BE(portsAt + 2),
   };
 }
 

@@ -1,6 +1,6 @@
 /** The order of verdicts for one frame: the specification that the BPF program is compared with. */
 import { type Address, prefixMask } from '../support/address.ts';
-import { type BlockedVerdict, newConnectionsTest, type SocketLookup } from './blocked.ts';
+import { type BlockedVerdict, type FlowLookups, newConnectionsTest } from './blocked.ts';
 import { checksumCounts, type IpPacket, parseIp, parseTransport, segmentKind, TCP, type Transport } from './parse.ts';
 import { type Reason, type Verdict, verdictOf } from './reasons.ts';
 import { type Block, blockKey, type ModelTables, type Owner } from './tables.ts';
@@ -64,7 +64,7 @@ export interface Outcome {
 export interface Machine {
   readonly config: ModelConfig;
   readonly tables: ModelTables;
-  readonly sockets: SocketLookup;
+  readonly flows: FlowLookups;
 }
 
 /** Apart from every owner id, which are smaller. */
@@ -298,9 +298,9 @@ class Decision {
   }
 
   #newConnections(): BlockedVerdict {
-    const { tables, sockets } = this.#machine;
+    const { tables, flows } = this.#machine;
     const own = tables.own.has(this.#packet.destination);
-    return newConnectionsTest(this.#packet, this.#readTransport(), own, sockets);
+    return newConnectionsTest(this.#packet, this.#readTransport(), own, flows);
   }
 
   #readTransport(): Transport {

@@ -56,7 +56,8 @@ export const cases: Case[] = [
   },
   {
     name: 'limit: a UDP scan is not detected',
-    limit: 'UDP scans are not detected; a source that is blocked for TCP probes loses its UDP packets to the node too.',
+    limit:
+      'UDP scans are not detected; a source that is blocked for TCP probes loses its UDP packets to the node too, but for those of flows that live.',
     steps: [
       ...each(
         SOURCES.flatMap((source) => ports(40).map((destinationPort) => from(source, udp({ destinationPort })))),
@@ -269,19 +270,61 @@ export const cases: Case[] = [
     ),
   },
   {
-    name: 'limit: what is forwarded for a blocked source passes unless it opens a connection',
+    name: 'limit: what is forwarded for a blocked source passes unless it can be part of no flow',
     limit:
-      'A NewConnections block passes what is forwarded and is no SYN: UDP, ACKs and FIN, NULL or XMAS probes of a blocked source still reach pods. `traffic: All` stops them.',
+      'A NewConnections block passes what is forwarded and may be part of a flow: UDP, ACKs and RSTs of a blocked source still reach pods, whatever connection tracking knows of them. `traffic: All` stops them.',
     config: { threshold: 1 },
     steps: [
       { frame: syn(1), expect: drop('DROP_SCAN_DETECTED') },
       ...each(
         [
           from(STRANGER4, udp(), { destination: POD4 }),
-          ...['A', 'F', '', 'FPU'].map((flags) => from(STRANGER4, tcp({ flags }), { destination: POD4 })),
+          ...['A', 'FA', 'R'].map((flags) => from(STRANGER4, tcp({ flags }), { destination: POD4 })),
         ],
         pass('PASS_FORWARDED'),
       ),
+    ],
+  },
+  {
+    name: 'limit: an answer to a masqueraded flow that connection tracking does not know is dropped',
+    limit:
+      'Where the node masquerades pods and neither a socket nor connection tracking knows the flow, the answers of a blocked source are dropped.',
+    config: { threshold: 1 },
+    steps: [
+      { frame: syn(1), expect: drop('DROP_SCAN_DETECTED') },
+      ...each(
+        [
+          ...['SA', 'A', 'FA'].map((flags) =>
+            from(STRANGER4, tcp({ flags, sourcePort: 443, destinationPort: 32_768 })),
+          ),
+          from(STRANGER4, udp({ sourcePort: 53, destinationPort: 32_768 })),
+        ],
+        drop('DROP_SCAN_BLOCKED'),
+      ),
+    ],
+  },
+  {
+    name: 'limit: a blocked source answers no ping',
+    limit:
+      'Answers to pings and later fragments are not told from new ones: a blocked source gets none of them through to the node, or to a pod behind its masquerade.',
+    config: { threshold: 1 },
+    steps: [
+      { frame: syn(1), expect: drop('DROP_SCAN_DETECTED') },
+      { frame: from(STRANGER4, icmp({ type: 0 })), expect: drop('DROP_SCAN_BLOCKED') },
+      { frame: from(STRANGER4, udp({ data: 64 }), { fragmentOffset: 4 }), expect: drop('DROP_SCAN_BLOCKED') },
+    ],
+  },
+  {
+    name: 'limit: NodePorts are ports of the node',
+    limit:
+      'A NodePort or hostPort is a port of the node: a client of `distinctTargets` of them within `window` is blocked unless it is allowed, though each leads to a service.',
+    config: { threshold: 15 },
+    steps: [
+      ...each(
+        ports(14).map((port) => syn(30_000 + port)),
+        NEW,
+      ),
+      { frame: syn(30_015), expect: drop('DROP_SCAN_DETECTED') },
     ],
   },
   {

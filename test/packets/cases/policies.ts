@@ -95,14 +95,14 @@ const monitor: Case[] = FAMILIES.flatMap(([family, source]) => [
     ],
   },
   {
-    name: `${family}: of a blocked source only new connections are dropped when they are forwarded`,
+    name: `${family}: of a blocked source only new connections and probes are dropped when they are forwarded`,
     config: { threshold: 1 },
     steps: [
       { frame: syn(1, source), expect: drop('DROP_SCAN_DETECTED') },
       ...(family === 'IPv4' ? [POD4, '192.0.2.255', '224.0.0.1', '255.255.255.255'] : [POD6, 'ff02::1']).flatMap(
         (destination) => [
           ...each(
-            ['A', 'SA', 'FA', 'RA', 'F', '', 'FPU'].map((flags) => from(source, tcp({ flags }), { destination })),
+            ['A', 'SA', 'FA', 'RA', 'R'].map((flags) => from(source, tcp({ flags }), { destination })),
             pass('PASS_FORWARDED', POLICY),
           ),
           ...each(
@@ -115,7 +115,9 @@ const monitor: Case[] = FAMILIES.flatMap(([family, source]) => [
           ),
           ...each(
             [
-              ...['S', 'SEW', 'SF', 'SR'].map((flags) => from(source, tcp({ flags }), { destination })),
+              ...['S', 'SEW', 'SF', 'SR', 'SFA', 'SRA', 'F', '', 'FPU'].map((flags) =>
+                from(source, tcp({ flags }), { destination }),
+              ),
               // Flags that travel in the next fragment may be a SYN's.
               ...[0, 8, 16].map((bytes) => shortFirstFragment(source, destination, bytes)),
             ],
@@ -126,6 +128,30 @@ const monitor: Case[] = FAMILIES.flatMap(([family, source]) => [
     ],
   },
 ]);
+
+const forwarding: Case[] = [
+  {
+    name: 'a source that opens connections to 40 pods is not counted',
+    config: { threshold: 2 },
+    steps: each(
+      Array.from({ length: 40 }, (_, i) => syn(9_100, STRANGER4, { destination: `10.0.0.${i + 1}` })),
+      pass('PASS_NOT_OWN_ADDRESS', POLICY),
+    ),
+  },
+  {
+    name: 'answers to what the node masquerades, at 40 ports of its own, are not counted',
+    config: { threshold: 1 },
+    steps: each(
+      Array.from({ length: 40 }, (_, i) => 32_768 + i).flatMap((destinationPort) => [
+        ...['SA', 'A', 'PA', 'FA', 'R', 'RA'].map((flags) =>
+          from(STRANGER4, tcp({ flags, sourcePort: 443, destinationPort })),
+        ),
+        from(STRANGER4, udp({ sourcePort: 53, destinationPort })),
+      ]),
+      pass('PASS_OTHER', POLICY),
+    ),
+  },
+];
 
 const icmpErrors: Case[] = [
   {
@@ -274,4 +300,4 @@ const ordinary: Case[] = FAMILIES.map(([family, source]) => ({
   ),
 }));
 
-export const cases: Case[] = [...monitor, ...icmpErrors, ...several, ...neverBlockMonitor, ...ordinary];
+export const cases: Case[] = [...monitor, ...forwarding, ...icmpErrors, ...several, ...neverBlockMonitor, ...ordinary];

@@ -106,13 +106,11 @@ const lists: Case[] = FAMILIES.flatMap(([family, source]) => {
       ),
     },
     {
-      name: `${family}: a NewConnections list passes what is forwarded and opens nothing`,
+      name: `${family}: a NewConnections list passes what is forwarded and may be part of a flow`,
       tables: [listed(source, { allTraffic: false })],
       steps: each(
         [
-          ...['SA', 'SFA', 'A', 'PA', 'FA', 'R', 'RA', 'F', '', 'FPU'].map((flags) =>
-            from(source, tcp({ flags }), { destination: pod }),
-          ),
+          ...['SA', 'A', 'PA', 'FA', 'R', 'RA'].map((flags) => from(source, tcp({ flags }), { destination: pod })),
           from(source, udp(), { destination: pod }),
           laterFragment(pod),
           firstFragment(tcp({ flags: 'A', data: 64 }), 24, pod),
@@ -121,11 +119,13 @@ const lists: Case[] = FAMILIES.flatMap(([family, source]) => {
       ),
     },
     {
-      name: `${family}: a NewConnections list drops forwarded SYNs without ACK`,
+      name: `${family}: a NewConnections list drops forwarded SYNs, and probes, which are part of no flow`,
       tables: [listed(source, { allTraffic: false })],
       steps: each(
         [
-          ...['S', 'SEW', 'SF', 'SR', 'SPU'].map((flags) => from(source, tcp({ flags }), { destination: pod })),
+          ...['S', 'SEW', 'SF', 'SR', 'SPU', 'SFA', 'SRA', 'F', '', 'FPU'].map((flags) =>
+            from(source, tcp({ flags }), { destination: pod }),
+          ),
           from(source, tcp({ flags: 'S', checksum: 'wrong' }), { destination: pod }),
           firstFragment(tcp({ flags: 'S', data: 64 }), 24, pod),
           // Its flags travel in the next fragment.
@@ -362,11 +362,12 @@ const order: Case[] = [
     ],
   },
   {
-    name: 'what a NewConnections list passes as forwarded is not detected',
+    name: 'what a NewConnections list decides about what is forwarded is not detected',
     config: { threshold: 1, allDestinations: true },
     tables: [listed(STRANGER4, { allTraffic: false })],
     steps: [
-      { frame: from(STRANGER4, tcp({ flags: 'F' }), { destination: POD4 }), expect: pass('PASS_FORWARDED', LIST) },
+      { frame: from(STRANGER4, tcp({ flags: 'A' }), { destination: POD4 }), expect: pass('PASS_FORWARDED', LIST) },
+      { frame: from(STRANGER4, tcp({ flags: 'F' }), { destination: POD4 }), expect: drop('DROP_LIST', LIST) },
       { frame: syn(1, STRANGER4, { destination: POD4 }), expect: drop('DROP_LIST', LIST) },
     ],
   },
