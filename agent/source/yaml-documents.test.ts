@@ -41,7 +41,7 @@ describe('a file', () => {
   it('may not hold two objects of one name', () => {
     const { objects, findings } = load(`${list('a')}---\n${list('a', '{mode: Monitor}')}`);
     expect(objects).toHaveLength(1);
-    expect(objects[0]?.object.spec.mode).toBe('Enforce');
+    expect(objects[0]?.object.spec).toMatchObject({ mode: 'Enforce' });
     expect(findings).toMatchObject([
       { code: 'DuplicateObject', line: 8, object: 'IpBlocklist/a', field: 'metadata.name' },
     ]);
@@ -165,8 +165,8 @@ describe('YAML that is taken', () => {
 
   it('takes quoted text that would be ambiguous without quotes', () => {
     const spec = '{nodeSelector: {matchLabels: {a: "yes", b: \'0777\'}}}';
-    expect(load(list('a', spec)).objects[0]?.object.spec.nodeSelector).toEqual({
-      matchLabels: { a: 'yes', b: '0777' },
+    expect(load(list('a', spec)).objects[0]?.object.spec).toMatchObject({
+      nodeSelector: { matchLabels: { a: 'yes', b: '0777' } },
     });
   });
 
