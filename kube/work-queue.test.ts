@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { KubeError } from './errors.ts';
 import { FakeClock } from './testing/fake-clock.ts';
 import { WorkQueue, type WorkQueueOptions, type WorkQueueRun } from './work-queue.ts';
 import { WorkQueueMetrics } from './work-queue-metrics.ts';
@@ -212,7 +213,7 @@ test('waits as long as the server asked, whatever the news', async () => {
   const seenAtMs: number[] = [];
   run(queue, async () => {
     seenAtMs.push(clock.nowMs());
-    if (seenAtMs.length === 1) throw Object.assign(new Error('too many requests'), { retryAfterMs: 5000 });
+    if (seenAtMs.length === 1) throw new KubeError({ message: 'too many requests', retryAfterMs: 5000 });
   });
   queue.add('a');
   await clock.advance(1000);
@@ -224,7 +225,7 @@ test('waits as long as the server asked, whatever the news', async () => {
 test('does not wait longer than its longest pause, even when the server asks for a day', async () => {
   const queue = queueOf({ maxDelayMs: 60_000 });
   run(queue, async () => {
-    throw Object.assign(new Error('too many requests'), { retryAfterMs: 86_400_000 });
+    throw new KubeError({ message: 'too many requests', retryAfterMs: 86_400_000 });
   });
   queue.add('a');
   await clock.settle();

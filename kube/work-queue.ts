@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from './clock.ts';
+import { KubeError } from './errors.ts';
 import { RateBucket } from './rate-bucket.ts';
 
 /** What a queue tells of itself; kube/work-queue-metrics.ts makes metrics of it. */
@@ -160,7 +161,7 @@ export class WorkQueue<K extends string = string> {
       const failures = (this.#failures.get(key) ?? 0) + 1;
       this.#failures.set(key, failures);
       const nowMs = this.#clock.nowMs();
-      const afterMs = Math.min(retryAfterMs(error) ?? 0, this.#maxDelayMs);
+      const afterMs = Math.min((error instanceof KubeError && error.retryAfterMs) || 0, this.#maxDelayMs);
       const inMs = isNews && afterMs === 0 ? 0 : Math.max(this.#backoffMs(failures), afterMs);
       this.#retries.set(key, { atMs: nowMs + inMs, isFixed: afterMs > 0 });
       this.#dueAt(nowMs + inMs);
@@ -230,11 +231,6 @@ export class WorkQueue<K extends string = string> {
     signal.removeEventListener('abort', this.#wake);
     this.#wake = () => {};
   }
-}
-
-function retryAfterMs(error: unknown): number | undefined {
-  const given = (error as { readonly retryAfterMs?: unknown } | undefined)?.retryAfterMs;
-  return typeof given === 'number' && given > 0 ? given : undefined;
 }
 
 function isAbort(error: unknown, signal: AbortSignal): boolean {
