@@ -1,0 +1,77 @@
+import { type Dispatcher, Pool, ProxyAgent } from 'undici';
+import type { Access, Credentials } from './access.ts';
+
+export interface ConnectionsOptions {
+  readonly access: Access;
+  readonly requestTimeoutMs: number;
+  /** Off: HTTP/1.1 only. */
+  readonly allowH2: boolean;
+}
+
+/** Beyond the period in which either program sends something. */
+const keepAliveMs = 60_000;
+/** Below the idle timeouts of the usual load balancers. */
+const tcpKeepAliveMs = 30_000;
+const maxConnectMs = 10_000;
+
+/**
+ * One dispatcher to one server. With HTTP/2, which API servers prefer, all requests and watches share one TCP connection:
+ * 5,000 agents with 6 watches are 5,000 connections and not 30,000. Servers without it get an HTTP/1.1 connection for each watch.
+ */
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  #current: { readonly dispatcher: Dispatcher; readonly tlsVersion: string } | undefined;
+  /** Of older certificates: watches on them run to their end. */
+  readonly #retired = new Set<Dispatcher>();
+  #isClosed = false;
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+  }
+
+  for(credentials: Credentials): Dispatcher {
+    if (this.#isClosed) throw new Error('the client is closed');
+    const old = this.#current;
+    if (old !== undefined && old.tlsVersion === credentials.tlsVersion) return old.dispatcher;
+    const dispatcher = this.#open(credentials);
+    this.#current = { dispatcher, tlsVersion: credentials.tlsVersion };
+    if (old !== undefined) this.#retire(old.dispatcher);
+    return dispatcher;
+  }
+
+  #retire(dispatcher: Dispatcher): void {
+    this.#retired.add(dispatcher);
+    dispatcher.close().then(
+      () => this.#retired.delete(dispatcher),
+      () => this.#retired.delete(dispatcher),
+    );
+  }
+
+  #open({ tls }: Credentials): Dispatcher {
+    const { access, requestTimeoutMs, allowH2 } = this.#options;
+    const connect = { ...tls, keepAlive: true, keepAliveInitialDelay: tcpKeepAliveMs, preferH2: allowH2 };
+    const timeouts = {
+      connectTimeout: Math.min(requestTimeoutMs, maxConnectMs),
+      headersTimeout: requestTimeoutMs,
+      bodyTimeout: requestTimeoutMs,
+      keepAliveTimeout: keepAliveMs,
+    };
+    if (access.proxyUrl !== undefined) {
+      return new ProxyAgent({ uri: access.proxyUrl, requestTls: connect, allowH2, ...timeouts });
+    }
+    return new Pool(new URL(access.server).origin, { connect, allowH2, ...timeouts });
+  }
+
+  async drop(): Promise<void> {
+    const all = [...this.#retired];
+    if (this.#current !== undefined) all.push(this.#current.dispatcher);
+    this.#current = undefined;
+    this.#retired.clear();
+    await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.drop();
+  }
+}

@@ -1,0 +1,460 @@
+import { Backoff } from './backoff.ts';
+import { type Change, ChangeFeed } from './change-feed.ts';
+import type { KubeClient } from './client.ts';
+import { type Clock, sleep, systemClock } from './clock.ts';
+import { errorOfStatus, KubeError, malformed } from './errors.ts';
+import { type KubeObject, keyOf, type WatchEvent } from './objects.ts';
+import { pathOf, type Resource } from './resources.ts';
+import { type RestartReason, stepAfter } from './watch-end.ts';
+
+export type { Change } from './change-feed.ts';
+export type { RestartReason } from './watch-end.ts';
+
+export interface ReflectorTimings {
+  /** First wait after a failure. */
+  readonly baseBackoffMs: number;
+  readonly maxBackoffMs: number;
+  /** A watch that lasted this long ends a series of failures. */
+  readonly healthyMs: number;
+  /** Without event and bookmark for this long, a watch is taken for dead: twice the period of bookmarks. */
+  readonly silentMs: number;
+  /** The server ends a watch after a time between these. */
+  readonly minWatchSeconds: number;
+  readonly maxWatchSeconds: number;
+  /** After which a change that the handler threw at is offered again. */
+  readonly resyncMs: number;
+}
+
+export const defaultTimings: ReflectorTimings = {
+  baseBackoffMs: 800,
+  maxBackoffMs: 30_000,
+  healthyMs: 10_000,
+  silentMs: 120_000,
+  minWatchSeconds: 300,
+  maxWatchSeconds: 600,
+  resyncMs: 30_000,
+};
+
+/** No longer than this, whatever a server asks for: it may have been an outage that is over. */
+const maxRetryAfterMs = 300_000;
+
+export interface ReflectorState {
+  readonly phase: 'idle' | 'listing' | 'watching' | 'waiting' | 'stopped';
+  /** Of the last thing that did not go on as it should; absent while all is well. */
+  readonly reason?: RestartReason;
+  readonly message?: string;
+}
+
+export interface ReflectorLog {
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly message: string;
+  readonly reason?: RestartReason;
+  readonly error?: unknown;
+  readonly retryInMs?: number;
+}
+
+/** What a reflector tells of itself; see kube/reflector-metrics.ts. */
+export interface ReflectorObserver {
+  /** Called when run() begins; what it returns, when it ends. */
+  track(name: string, gauges: { ageSeconds(): number; objects(): number }): () => void;
+  restarted(name: string, reason: RestartReason): void;
+  listFailed(name: string): void;
+  handlerFailed(name: string): void;
+}
+
+export interface ReflectorOptions<T extends KubeObject> {
+  readonly client: KubeClient;
+  readonly resource: Resource;
+  readonly namespace?: string;
+  readonly fieldSelector?: string;
+  readonly labelSelector?: string;
+  readonly metadataOnly?: boolean;
+  /** In logs and metrics. */
+  readonly name: string;
+  /** What is kept of an object; default: all but managedFields. May change the object that it is given. */
+  readonly transform?: (object: T) => T;
+  /**
+   * Called in order, and never waited for: put a key into a queue and return. A change at which it throws is offered again after
+   * `resyncMs` or with the object's next change, so it must bear to be told twice.
+   */
+  readonly onChange: (change: Change<T>) => unknown;
+  /** Once, after the changes of the first complete list. */
+  readonly onSynced?: () => unknown;
+  readonly metrics?: ReflectorObserver;
+  readonly log?: (entry: ReflectorLog) => void;
+  readonly timings?: Partial<ReflectorTimings>;
+  /** Objects a page; default 500. Less for kinds with large objects. */
+  readonly pageSize?: number;
+  /** 0 to below 1. */
+  readonly random?: () => number;
+  readonly clock?: Clock;
+}
+
+interface End {
+  readonly reason: RestartReason;
+  readonly next: 'watch' | 'list';
+  /** The stream had been open, long enough to say that the server works. */
+  readonly wasHealthy: boolean;
+  readonly error?: unknown;
+}
+
+class Silent extends Error {}
+
+/**
+ * Keeps a copy of a collection: lists it in pages, then watches it, and begins anew whatever happens, until it is told to stop.
+ * It never gives up and never empties the copy because the server cannot be asked.
+ */
+export class Reflector<T extends KubeObject> {
+  readonly #options: ReflectorOptions<T>;
+  readonly #timings: ReflectorTimings;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #backoff: Backoff;
+  readonly #items = new Map<string, T>();
+  readonly #feed: ChangeFeed<T>;
+  #hasSynced = false;
+  #lastEventAtMs: number | undefined;
+  #state: ReflectorState = { phase: 'idle' };
+  /** To watch from; undefined: list first. */
+  #resourceVersion: string | undefined;
+  /** Lists in a row whose continue token expired between two pages. */
+  #expiredLists = 0;
+  #cancelResync: (() => void) | undefined;
+  #isRunning = false;
+
+  constructor(options: ReflectorOptions<T>) {
+    this.#options = options;
+    this.#timings = { ...defaultTimings, ...options.timings };
+    this.#clock = options.clock ?? systemClock;
+    this.#random = options.random ?? Math.random;
+    const { baseBackoffMs, maxBackoffMs } = this.#timings;
+    this.#backoff = new Backoff({ baseMs: baseBackoffMs, maxMs: maxBackoffMs, random: this.#random });
+    this.#feed = new ChangeFeed(options.onChange, (error, change) => this.#handlerFailed(error, change));
+  }
+
+  /** By keyOf(); one Map for the life of the reflector. */
+  get items(): ReadonlyMap<string, T> {
+    return this.#items;
+  }
+
+  /** The collection was listed completely at least once. */
+  get hasSynced(): boolean {
+    return this.#hasSynced;
+  }
+
+  /** When the server last told something of this collection, on the monotonic clock; undefined before. */
+  get lastEventAtMs(): number | undefined {
+    return this.#lastEventAtMs;
+  }
+
+  get state(): ReflectorState {
+    return this.#state;
+  }
+
+  /** Resolves after `signal` aborted and the last stream is closed; never rejects. Once only. */
+  async run(signal: AbortSignal): Promise<void> {
+    if (this.#isRunning) throw new Error(`reflector ${this.#options.name} runs already`);
+    this.#isRunning = true;
+    const startedMs = this.#clock.nowMs();
+    const untrack = this.#options.metrics?.track(this.#options.name, {
+      ageSeconds: () => (this.#clock.nowMs() - (this.#lastEventAtMs ?? startedMs)) / 1000,
+      objects: () => this.#items.size,
+    });
+    try {
+      while (!signal.aborted) {
+        const end = this.#resourceVersion === undefined ? await this.#list(signal) : await this.#watch(signal);
+        if (signal.aborted) break;
+        if (end !== undefined) await this.#pause(end, signal);
+      }
+    } finally {
+      this.#cancelResync?.();
+      this.#cancelResync = undefined;
+      this.#state = { phase: 'stopped' };
+      untrack?.();
+    }
+  }
+
+  async #pause(end: End, signal: AbortSignal): Promise<void> {
+    const { reason, next, wasHealthy, error } = end;
+    if (next === 'list') this.#resourceVersion = undefined;
+    if (wasHealthy) this.#backoff.reset();
+    // A server that ends a watch in its time is no failure, but all its watchers should not come back at once.
+    const isRegular = reason === 'ended' && wasHealthy;
+    const ownMs = isRegular ? this.#random() * this.#timings.baseBackoffMs : this.#backoff.nextMs();
+    const askedMs = error instanceof KubeError ? Math.min(error.retryAfterMs ?? 0, maxRetryAfterMs) : 0;
+    const retryInMs = askedMs > 0 ? Math.max(ownMs, askedMs * (1 + this.#random() / 4)) : ownMs;
+    const message = this.#describe(end);
+    this.#state = isRegular ? { phase: 'waiting' } : { phase: 'waiting', reason, message };
+    const level = isRegular || reason === 'ended' || reason === 'expired' ? 'debug' : 'warn';
+    this.#log({ level, message, reason, retryInMs, ...(error === undefined ? {} : { error }) });
+    await sleep(this.#clock, retryInMs, signal);
+  }
+
+  #describe({ reason, error }: End): string {
+    const { resource } = this.#options;
+    const path = pathOf(resource);
+    if (reason === 'ended') return `${path}: the server ended the watch`;
+    if (reason === 'silent')
+      return `${path}: nothing came for ${this.#timings.silentMs} ms, the connection is taken for dead`;
+    if (reason === 'kind-missing') {
+      return `${path}: the server does not know ${resource.kind}: install the CustomResourceDefinitions`;
+    }
+    return error instanceof Error ? error.message : `${path}: ${String(error)}`;
+  }
+
+  #log(entry: ReflectorLog): void {
+    try {
+      this.#options.log?.(entry);
+    } catch {
+      // Who logs has trouble of its own; the copy must not suffer from it.
+    }
+  }
+
+  /** All pages; undefined when done. */
+  async #list(signal: AbortSignal): Promise<End | undefined> {
+    this.#state = { ...this.#state, phase: 'listing' };
+    try {
+      const { found, resourceVersion } = await this.#readPages(signal);
+      this.#expiredLists = 0;
+      this.#lastEventAtMs = this.#clock.nowMs();
+      this.#replace(found);
+      this.#resourceVersion = resourceVersion;
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      this.#options.metrics?.listFailed(this.#options.name);
+      const { reason } = stepAfter(error);
+      if (reason === 'expired') this.#expiredLists++;
+      return { reason, next: 'list', wasHealthy: false, error };
+    }
+    if (!this.#hasSynced) {
+      this.#hasSynced = true;
+      this.#callSynced();
+    }
+    return undefined;
+  }
+
+  async #readPages(signal: AbortSignal): Promise<{ found: Map<string, T>; resourceVersion: string }> {
+    const { client, resource, pageSize = 500 } = this.#options;
+    const found = new Map<string, T>();
+    let token: string | undefined;
+    for (;;) {
+      // Never with a resourceVersion: only so the answer is what the store holds now, be it older than what was seen before.
+      const page = await client.list<T>(resource, {
+        ...this.#selection(),
+        // Where a list takes longer than the server keeps a snapshot, pages can never end.
+        ...(this.#expiredLists >= 2 ? {} : { limit: pageSize }),
+        ...(token === undefined ? {} : { continue: token }),
+        signal,
+      });
+      signal.throwIfAborted();
+      const { resourceVersion, continue: more } = page.metadata ?? {};
+      // An empty list of some servers is null.
+      for (const raw of page.items ?? []) {
+        const object = this.#transform(this.#checked(raw));
+        found.set(keyOf(object), object);
+      }
+      if (!more) {
+        if (!resourceVersion) throw new KubeError({ message: 'a list without resourceVersion', code: malformed });
+        return { found, resourceVersion };
+      }
+      token = more;
+    }
+  }
+
+  #selection() {
+    const { namespace, fieldSelector, labelSelector, metadataOnly } = this.#options;
+    return {
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(fieldSelector === undefined ? {} : { fieldSelector }),
+      ...(labelSelector === undefined ? {} : { labelSelector }),
+      ...(metadataOnly === undefined ? {} : { metadataOnly }),
+    };
+  }
+
+  async #watch(signal: AbortSignal): Promise<End | undefined> {
+    const { client, resource, name, metrics } = this.#options;
+    const { minWatchSeconds, maxWatchSeconds, healthyMs } = this.#timings;
+    const startedMs = this.#clock.nowMs();
+    this.#state = { phase: 'watching' };
+    const stop = new AbortController();
+    const onAbort = () => stop.abort(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const cancelWatchdog = this.#startWatchdog(stop);
+    let wasOpen = false;
+    let end: Omit<End, 'wasHealthy'>;
+    try {
+      const timeoutSeconds = Math.round(minWatchSeconds + this.#random() * (maxWatchSeconds - minWatchSeconds));
+      const options = { ...this.#selection(), resourceVersion: this.#resourceVersion ?? '', timeoutSeconds };
+      for await (const event of client.watch<T>(resource, { ...options, signal: stop.signal })) {
+        wasOpen = true;
+        this.#lastEventAtMs = this.#clock.nowMs();
+        this.#apply(event);
+      }
+      wasOpen = true;
+      end = { reason: 'ended', next: 'watch' };
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      if (stop.signal.reason instanceof Silent) {
+        wasOpen = true;
+        end = { reason: 'silent', next: 'list', error };
+        client.reconnect();
+      } else {
+        const step = stepAfter(error);
+        wasOpen ||= step.reason === 'broken';
+        end = { ...step, error };
+      }
+    } finally {
+      cancelWatchdog();
+      signal.removeEventListener('abort', onAbort);
+    }
+    if (!signal.aborted) metrics?.restarted(name, end.reason);
+    return { ...end, wasHealthy: wasOpen && this.#clock.nowMs() - startedMs >= healthyMs };
+  }
+
+  /**
+   * Counts from the last sign of life and not from the opening of the watch: when one dead watch makes the client drop the
+   * connection, its neighbours, which open theirs anew from a version that may not exist any more, find out at once too.
+   */
+  #startWatchdog(stop: AbortController): () => void {
+    const { silentMs } = this.#timings;
+    let cancel = () => {};
+    const arm = () => {
+      const dueMs = (this.#lastEventAtMs ?? 0) + silentMs;
+      const leftMs = dueMs - this.#clock.nowMs();
+      if (leftMs <= 0) stop.abort(new Silent());
+      else cancel = this.#clock.startTimer(leftMs, arm);
+    };
+    arm();
+    return () => cancel();
+  }
+
+  #apply(event: WatchEvent<T>): void {
+    switch (event.type) {
+      case 'BOOKMARK':
+        this.#advance(event.object.metadata?.resourceVersion);
+        return;
+      case 'ERROR':
+        throw errorOfStatus(`WATCH ${pathOf(this.#options.resource)}`, 500, event.object);
+      case 'ADDED':
+      case 'MODIFIED': {
+        const object = this.#transform(this.#checked(event.object));
+        this.#upsert(object);
+        this.#advance(object.metadata.resourceVersion);
+        return;
+      }
+      case 'DELETED': {
+        const object = this.#checked(event.object);
+        const { resourceVersion } = object.metadata;
+        const held = this.#items.get(keyOf(object));
+        if (held !== undefined && held.metadata.uid === object.metadata.uid) this.#remove(keyOf(object));
+        this.#advance(resourceVersion);
+        return;
+      }
+      default:
+        throw new KubeError({ message: `unknown watch event ${JSON.stringify(event)}`, code: malformed });
+    }
+  }
+
+  #advance(resourceVersion: string | undefined): void {
+    if (!resourceVersion) throw new KubeError({ message: 'a watch event without resourceVersion', code: malformed });
+    this.#resourceVersion = resourceVersion;
+  }
+
+  #checked(object: T): T {
+    if (typeof object?.metadata?.name !== 'string' || object.metadata.name === '') {
+      throw new KubeError({ message: `${pathOf(this.#options.resource)}: an object without a name`, code: malformed });
+    }
+    return object;
+  }
+
+  #transform(object: T): T {
+    const { transform = dropManagedFields } = this.#options;
+    try {
+      return transform(object);
+    } catch (error) {
+      // One odd object must not keep all others from being seen.
+      this.#options.metrics?.handlerFailed(this.#options.name);
+      this.#log({ level: 'error', message: `${this.#options.name}: transform of ${keyOf(object)} failed`, error });
+      return dropManagedFields(object);
+    }
+  }
+
+  #upsert(object: T): void {
+    const key = keyOf(object);
+    const previous = this.#items.get(key);
+    if (previous !== undefined && isSame(previous, object)) return;
+    this.#items.set(key, object);
+    this.#tell(key, previous, object);
+  }
+
+  #remove(key: string): void {
+    const object = this.#items.get(key);
+    if (object === undefined) return;
+    this.#items.delete(key);
+    this.#feed.offer(key, { type: 'deleted', object });
+  }
+
+  #tell(key: string, previous: T | undefined, object: T): void {
+    const isAnother = previous !== undefined && previous.metadata.uid !== object.metadata.uid;
+    if (isAnother) this.#feed.offer(key, { type: 'deleted', object: previous });
+    if (previous === undefined || isAnother) this.#feed.offer(key, { type: 'added', object });
+    else this.#feed.offer(key, { type: 'updated', object, previous });
+  }
+
+  /** Takes over a complete list: only what differs is told, and after all of it is in `items`. */
+  #replace(found: ReadonlyMap<string, T>): void {
+    const gone: [string, T][] = [];
+    const changed: [string, T | undefined, T][] = [];
+    for (const [key, object] of this.#items) if (!found.has(key)) gone.push([key, object]);
+    for (const [key, object] of found) {
+      const previous = this.#items.get(key);
+      if (previous === undefined || !isSame(previous, object)) changed.push([key, previous, object]);
+    }
+    for (const [key] of gone) this.#items.delete(key);
+    for (const [key, , object] of changed) this.#items.set(key, object);
+    for (const [key, object] of gone) this.#feed.offer(key, { type: 'deleted', object });
+    for (const [key, previous, object] of changed) this.#tell(key, previous, object);
+  }
+
+  #handlerFailed(error: unknown, { type, object }: Change<T>): void {
+    const { name, metrics } = this.#options;
+    metrics?.handlerFailed(name);
+    const retryInMs = this.#timings.resyncMs;
+    this.#log({ level: 'error', message: `${name}: handler failed for ${keyOf(object)} (${type})`, error, retryInMs });
+    if (this.#state.phase === 'stopped') return;
+    this.#cancelResync ??= this.#clock.startTimer(retryInMs, () => {
+      this.#cancelResync = undefined;
+      this.#feed.retry();
+    });
+  }
+
+  #callSynced(): void {
+    try {
+      const result = this.#options.onSynced?.();
+      if (result instanceof Promise) result.catch((error: unknown) => this.#syncedFailed(error));
+    } catch (error) {
+      this.#syncedFailed(error);
+    }
+  }
+
+  #syncedFailed(error: unknown): void {
+    this.#options.metrics?.handlerFailed(this.#options.name);
+    this.#log({
+      level: 'error',
+      message: `${this.#options.name}: handler failed for the end of the first list`,
+      error,
+    });
+  }
+}
+
+/** A resourceVersion is of one object and one state; with another uid it is another object. */
+function isSame(a: KubeObject, b: KubeObject): boolean {
+  const version = a.metadata.resourceVersion;
+  return version !== undefined && version === b.metadata.resourceVersion && a.metadata.uid === b.metadata.uid;
+}
+
+/** Who set which field is half of an object's size, and no reader asks. */
+function dropManagedFields<T extends KubeObject>(object: T): T {
+  delete (object.metadata as { managedFields?: unknown }).managedFields;
+  return object;
+}
