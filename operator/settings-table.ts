@@ -1,0 +1,206 @@
+import {
+  integer,
+  type ListenAddress,
+  listenAddress,
+  oneOf,
+  path,
+  prefixes,
+  type ValueForm,
+} from '../agent/setting-values.ts';
+import type { LogLevel } from '../agent/telemetry/log.ts';
+import { dnsLabel, duration } from './setting-values.ts';
+
+/** Everything that `run` can be told, read and checked. */
+export interface OperatorSettings {
+  readonly kubeconfig: string | undefined;
+  readonly namespace: string;
+  /** Canonical prefixes. */
+  readonly neverBlock: readonly string[];
+  readonly metricsAddress: ListenAddress | null;
+  readonly logLevel: LogLevel;
+  readonly reportStaleAfterMs: number;
+  readonly statusIntervalMs: number;
+  readonly countersIntervalMs: number;
+  readonly factsIntervalMs: number;
+  readonly factsKeepMs: number;
+  readonly minPodRangeLengthIpv4: number;
+  readonly minPodRangeLengthIpv6: number;
+  readonly orphanGraceMs: number;
+  readonly expiredKeepMs: number;
+  readonly leaseName: string;
+  readonly leaseDurationMs: number;
+  readonly leaseRenewDeadlineMs: number;
+  readonly leaseRetryPeriodMs: number;
+  readonly workers: number;
+  readonly requestsPerSecond: number;
+  readonly requestsBurst: number;
+}
+
+export interface OperatorSetting<T> {
+  /** Without the leading dashes. */
+  readonly flag: string;
+  readonly group: 'API server' | 'Never-block set' | 'Status' | 'Clean-up' | 'Election' | 'Reporting';
+  readonly form: ValueForm<Exclude<T, undefined>>;
+  /** As it would be written on the command line; absent when there is none. */
+  readonly default?: string;
+  /** The flag may be repeated: the values are joined by commas. */
+  readonly repeatable?: true;
+  readonly description: string;
+}
+
+const hourMs = 3_600_000;
+
+/** The one list of settings: the parser, --help and docs/settings.md are made from it, in this order. */
+export const operatorSettingTable: { readonly [K in keyof OperatorSettings]: OperatorSetting<OperatorSettings[K]> } = {
+  kubeconfig: {
+    flag: 'kubeconfig',
+    group: 'API server',
+    form: path('FILE'),
+    description:
+      'How to reach the API server. Without it: KUBECONFIG, then the service account of the pod, then ~/.kube/config.',
+  },
+  namespace: {
+    flag: 'namespace',
+    group: 'API server',
+    form: dnsLabel,
+    default: 'portcullis-system',
+    description: 'Namespace of the Lease, and of the ConfigMaps that IpBlocklists refer to.',
+  },
+  workers: {
+    flag: 'workers',
+    group: 'API server',
+    form: integer(1, 64),
+    default: '4',
+    description: 'Objects of one kind that are worked on at the same time.',
+  },
+  requestsPerSecond: {
+    flag: 'requests-per-second',
+    group: 'API server',
+    form: integer(1, 1000),
+    default: '20',
+    description: 'Requests that the operator makes of the API server a second, watches and the Lease aside.',
+  },
+  requestsBurst: {
+    flag: 'requests-burst',
+    group: 'API server',
+    form: integer(1, 10_000),
+    default: '40',
+    description: 'Requests at once after a quiet time.',
+  },
+  neverBlock: {
+    flag: 'never-block',
+    group: 'Never-block set',
+    form: prefixes,
+    default: '',
+    repeatable: true,
+    description:
+      'Sources that no node ever drops, beside those that the operator finds out itself. Give the ranges of pods here where the nodes do not tell them.',
+  },
+  factsIntervalMs: {
+    flag: 'facts-interval',
+    group: 'Never-block set',
+    form: duration(100, hourMs),
+    default: '5s',
+    description: 'How often what is known of the cluster is written at most.',
+  },
+  factsKeepMs: {
+    flag: 'facts-keep',
+    group: 'Never-block set',
+    form: duration(0, 24 * hourMs),
+    default: '10m',
+    description: 'How long an address that has disappeared from the cluster stays in the never-block set.',
+  },
+  minPodRangeLengthIpv4: {
+    flag: 'min-pod-range-length-ipv4',
+    group: 'Never-block set',
+    form: integer(1, 32),
+    default: '8',
+    description:
+      'The widest range that a Node may claim for its pods, as the length of its prefix; wider ones are refused.',
+  },
+  minPodRangeLengthIpv6: {
+    flag: 'min-pod-range-length-ipv6',
+    group: 'Never-block set',
+    form: integer(1, 128),
+    default: '32',
+    description: 'The same for IPv6.',
+  },
+  reportStaleAfterMs: {
+    flag: 'report-stale-after',
+    group: 'Status',
+    form: duration(1000, 24 * hourMs),
+    default: '12m',
+    description:
+      'After which a NodeReport that does not change is stale. Agents renew an unchanged one every 5 minutes, give or take one.',
+  },
+  statusIntervalMs: {
+    flag: 'status-interval',
+    group: 'Status',
+    form: duration(100, hourMs),
+    default: '10s',
+    description: 'How often the status of one object is written at most, after the first three writes of a quiet time.',
+  },
+  countersIntervalMs: {
+    flag: 'counters-interval',
+    group: 'Status',
+    form: duration(100, 24 * hourMs),
+    default: '5m',
+    description: 'How often the status of one object is written at most when nothing but counters has changed.',
+  },
+  orphanGraceMs: {
+    flag: 'orphan-grace',
+    group: 'Clean-up',
+    form: duration(0, hourMs),
+    default: '1m',
+    description: 'How long the NodeReport of a Node that is gone stays.',
+  },
+  expiredKeepMs: {
+    flag: 'expired-keep',
+    group: 'Clean-up',
+    form: duration(60_000, 720 * hourMs),
+    default: '24h',
+    description: 'How long expired objects that the kubectl plugin made stay.',
+  },
+  leaseName: {
+    flag: 'lease-name',
+    group: 'Election',
+    form: dnsLabel,
+    default: 'portcullis-operator',
+    description: 'Name of the Lease by which one replica leads.',
+  },
+  leaseDurationMs: {
+    flag: 'lease-duration',
+    group: 'Election',
+    form: duration(1000, hourMs),
+    default: '15s',
+    description: 'How long other replicas leave a leader alone that gives no sign of life.',
+  },
+  leaseRenewDeadlineMs: {
+    flag: 'lease-renew-deadline',
+    group: 'Election',
+    form: duration(500, hourMs),
+    default: '10s',
+    description: 'How long a leader goes on when it cannot renew the Lease; shorter than the duration.',
+  },
+  leaseRetryPeriodMs: {
+    flag: 'lease-retry-period',
+    group: 'Election',
+    form: duration(100, hourMs),
+    default: '2s',
+    description: 'Time between renewals, and between the looks of those who wait; shorter than the deadline.',
+  },
+  metricsAddress: {
+    flag: 'metrics-address',
+    group: 'Reporting',
+    form: listenAddress,
+    default: '127.0.0.1:9470',
+    description: 'Where /metrics, /healthz and /readyz are served over HTTP; port 0 takes a free one.',
+  },
+  logLevel: {
+    flag: 'log-level',
+    group: 'Reporting',
+    form: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace']),
+    default: 'info',
+    description: 'The least severe lines that are logged.',
+  },
+};
