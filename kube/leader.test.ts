@@ -105,13 +105,13 @@ test('it renews every two seconds, and the others wait', async () => {
   });
 });
 
-test('what others wrote on the lease stays', async () => {
+test('what others wrote on the lease stays, and does not delay the renewal', async () => {
   new Candidate('a');
   await clock.advance(0);
   leases.edit(name, (lease) => ({ ...lease, metadata: { ...lease.metadata, labels: { team: 'net' } } }));
-  await clock.advance(60_000);
+  await clock.advance(2000);
   expect(leases.get(name)!.metadata.labels).toEqual({ team: 'net' });
-  expect(candidates[0]!.leads).toBe(true);
+  expect(spec()).toMatchObject({ holderIdentity: 'a', renewTime: '2026-01-01T00:00:02.000000Z' });
 });
 
 test('a stop gives the lease away, and the next one has it within the retry period', async () => {
@@ -241,6 +241,33 @@ test('an answer that comes after the deadline does not bring the lead back', asy
   expect(a.leads).toBe(false);
   await clock.advance(5000);
   expect(a.outcome).toBe('lost');
+});
+
+test('an answer that took too long does not start the work', async () => {
+  const a = new Candidate('a', clock, { timings: { requestTimeoutMs: 60_000 } });
+  a.fate = () => ({ answerMs: 12_000 });
+  await clock.advance(24_000);
+  a.fate = () => ({});
+  expect([spec()!.holderIdentity, a.works]).toEqual(['a', false]);
+  await clock.advance(2000);
+  expect(a.works).toBe(true);
+});
+
+test('a leader counts from when it sent its renewal, however long the answer took', async () => {
+  const a = new Candidate('a');
+  a.windDownMs = 4900;
+  await clock.advance(0);
+  const b = new Candidate('b');
+  a.fate = () => ({ answerMs: 4900 });
+  await clock.advance(6900);
+  a.fate = () => ({ lost: 'refused' });
+  await clock.advance(5100);
+  expect(a.leads).toBe(false);
+  while (!b.works) {
+    expect(clock.nowMs()).toBeLessThan(25_000);
+    await clock.advance(100);
+    expect(a.works && b.works).toBe(false);
+  }
 });
 
 test('wall clocks an hour apart change nothing', async () => {
@@ -475,7 +502,8 @@ describe('whatever happens to requests and processes', () => {
       const process = processes[index]!;
       const candidate = new Candidate(`p${index}-${started++}`, process.at, { random: Math.random });
       candidate.fate = () => process.fate();
-      candidate.windDownMs = 2000;
+      // Nearly all that a lost leader has.
+      candidate.windDownMs = pauses ? 0 : 4900;
       process.current = candidate;
     };
     const pass = async (ms: number) => {
