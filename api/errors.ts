@@ -175,6 +175,30 @@ export const ErrorSections = {
     ),
   },
   Cluster: {
+    FactsUnknown: warning(
+      'The addresses of the cluster, such as those of its nodes and the ranges of its pods, are not all known, so not all of them are in the never-block set.',
+      'Run the operator; where nodes have no podCIDRs, name the ranges of the pods by its setting --never-block.',
+    ),
+    NodeNotFound: error(
+      'The API server has no Node of the name that the agent was given; labels and annotations are those last known.',
+      'Check --node-name: it must be the metadata.name of the Node.',
+    ),
+    ObjectUnread: error(
+      'An object could not be read from the API server; what was known of it stays in force.',
+      'Nothing needs to be done when this passes; else see the reason in the message.',
+    ),
+    PrefixSetIncomplete: warning(
+      'Prefixes of a list that come from ConfigMaps could not be fetched whole; the last complete set stays in force.',
+      'Nothing needs to be done when this passes; else check that the operator runs.',
+    ),
+    ApiServerAway: warning(
+      'The API server does not answer; what was last known stays in force.',
+      'Check that the API server can be reached from the node.',
+    ),
+    BreakGlass: warning(
+      'Break-glass is in force: nothing is attached and nothing is dropped on this node.',
+      'Take back the annotation portcullis.dev/break-glass of the Node, or remove the file that is named.',
+    ),
     ReportNotWritten: warning(
       'The NodeReport cannot be written, so the cluster does not know what this node does; it enforces as before.',
       'Check that the API server can be reached from the node.',

@@ -34,6 +34,37 @@ export function specSchema(kind: KindName): Schema {
   return schemas[kind].schema.properties.spec as Schema;
 }
 
+/** The schema of `status` of a kind, where it has one. */
+export function statusSchema(kind: KindName): Schema | undefined {
+  const properties: Readonly<Record<string, Schema>> = schemas[kind].schema.properties;
+  return Object.hasOwn(properties, 'status') ? properties.status : undefined;
+}
+
+/** The fields of a value that its schema does not name. */
+export function unknownFields(schema: Schema, value: unknown, path: FieldPath): Problem[] {
+  if (Array.isArray(value)) {
+    return schema.items ? value.flatMap((item, i) => unknownFields(schema.items!, item, [...path, i])) : [];
+  }
+  if (!isMapping(value) || typeof schema.additionalProperties === 'object') return [];
+  const known = schema.properties ?? {};
+  return Object.entries(value).flatMap(([name, field]) =>
+    Object.hasOwn(known, name)
+      ? unknownFields(known[name]!, field, [...path, name])
+      : [unknownField(path, name, Object.keys(known))],
+  );
+}
+
+function unknownField(path: FieldPath, field: string, known: readonly string[]): Problem {
+  const near = nearest(field, known);
+  const remedy = near ? `Did you mean ${near}?` : `Remove it; the fields here are ${known.join(', ')}.`;
+  return problem(
+    'UnknownField',
+    [...path, field],
+    `${describeValue(field)} is no field of ${formatPath(path)}`,
+    remedy,
+  );
+}
+
 const validators = new Map<KindName, ValidateFunction>();
 
 /** Compiled when first used: it costs milliseconds that most commands need not pay. */
@@ -92,6 +123,14 @@ function patternProblem(path: FieldPath, given: string, pattern: string): Proble
   if (field.startsWith('spec.interfaces.')) {
     return problem('BadPattern', path, `${given} is no pattern of names`, 'Write a pattern such as eth* or ens?f0.');
   }
+  if (field.startsWith('spec.configMapRefs')) {
+    return problem(
+      'BadPattern',
+      path,
+      `${given} is no name of a ConfigMap, or of a key in one`,
+      'Write it as kubectl does.',
+    );
+  }
   return problem('BadPattern', path, `${given} holds control characters`, 'Write it on one line of plain text.');
 }
 
@@ -132,16 +171,8 @@ function toProblem(root: unknown, error: ErrorObject): Problem {
   const given = describeValue(error.data);
   switch (error.keyword) {
     case 'additionalProperties': {
-      const field = params.additionalProperty as string;
       const known = Object.keys((error.parentSchema as Schema).properties ?? {});
-      const near = nearest(field, known);
-      const remedy = near ? `Did you mean ${near}?` : `Remove it; the fields here are ${known.join(', ')}.`;
-      return problem(
-        'UnknownField',
-        [...path, field],
-        `${describeValue(field)} is no field of ${formatPath(path)}`,
-        remedy,
-      );
+      return unknownField(path, params.additionalProperty as string, known);
     }
     case 'required': {
       const field = params.missingProperty as string;

@@ -3,7 +3,7 @@ import { nearest } from './nearest.ts';
 import { checkMetadata } from './object-meta.ts';
 import { boundProblems, type Problem, problem } from './problem.ts';
 import { checkRules, isMapping, type RuleSchema } from './rules.ts';
-import { checkSchema, type KindName, specSchema, withoutNulls } from './schema-check.ts';
+import { checkSchema, type KindName, specSchema, statusSchema, unknownFields, withoutNulls } from './schema-check.ts';
 import { schemas } from './types/schemas.ts';
 import { API_VERSION, type PolicyObject } from './types.ts';
 
@@ -15,8 +15,6 @@ export interface Validation {
 
 const KINDS = Object.keys(schemas) as KindName[];
 const TOP_FIELDS = ['apiVersion', 'kind', 'metadata', 'spec'];
-/** What an object that was copied out of a cluster carries beside; the API server takes no status from users either. */
-const IGNORED_FIELDS = ['status'];
 
 /** `Kind/name` of what may or may not be a valid object, as far as it can be told. */
 export function identify(value: unknown): string | undefined {
@@ -66,14 +64,26 @@ function checkKind(value: Readonly<Record<string, unknown>>): { kind?: KindName;
   return { problems: [problem('UnknownKind', ['apiVersion'], `${given} is not known to this version`, remedy)] };
 }
 
-function unknownTopFields(value: Readonly<Record<string, unknown>>): Problem[] {
+function unknownTopFields(value: Readonly<Record<string, unknown>>, kind: KindName): Problem[] {
   return Object.keys(value)
-    .filter((field) => !TOP_FIELDS.includes(field) && !IGNORED_FIELDS.includes(field))
+    .filter((field) => !TOP_FIELDS.includes(field) && !(field === 'status' && statusSchema(kind)))
     .map((field) => {
       const near = nearest(field, TOP_FIELDS);
       const remedy = near ? `Did you mean ${near}?` : `Remove it; the fields here are ${TOP_FIELDS.join(', ')}.`;
       return problem('UnknownField', [field], `${describeValue(field)} is no field of the object`, remedy);
     });
+}
+
+/**
+ * The API server refuses what it cannot decode before it looks for unknown fields, and those before it looks at values: its
+ * first complaint shall be ours. Among the rest its order is that of a hash table.
+ */
+function rank({ code, path }: Problem, object: unknown): number {
+  if (code === 'WrongType' && path[0] === 'metadata') return 0;
+  if (code === 'UnknownField') return 1;
+  const given = path.reduce<unknown>((value, part) => (value as Record<string, unknown> | undefined)?.[part], object);
+  // The fields of a mapping that stands where none may are unknown ones.
+  return code === 'WrongType' && isMapping(given) ? 2 : 3;
 }
 
 /**
@@ -89,7 +99,10 @@ export function validateObject(value: unknown): Validation {
   if (kind === undefined) return { problems: kindProblems };
 
   const { meta, problems: metaProblems } = checkMetadata(value.metadata);
-  const problems = [...metaProblems, ...unknownTopFields(value)];
+  const problems = [...metaProblems, ...unknownTopFields(value, kind)];
+  // An object that was copied out of a cluster carries one. As the API server does, its values are not looked at.
+  const status = statusSchema(kind);
+  if (status) problems.push(...unknownFields(status, value.status, ['status']));
   const schema = specSchema(kind);
   const spec = withoutNulls(schema, value.spec);
   if (spec === undefined || spec === null) {
@@ -97,6 +110,8 @@ export function validateObject(value: unknown): Validation {
   } else {
     problems.push(...checkSchema(kind, spec), ...checkRules(schema as RuleSchema, spec, ['spec']));
   }
-  if (problems.length > 0 || meta === undefined) return { problems: boundProblems(problems) };
+  if (problems.length > 0 || meta === undefined) {
+    return { problems: boundProblems(problems.sort((a, b) => rank(a, value) - rank(b, value))) };
+  }
   return { object: { apiVersion: API_VERSION, kind, metadata: meta, spec } as PolicyObject, problems: [] };
 }

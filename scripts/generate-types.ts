@@ -139,12 +139,6 @@ function typesOf(schema: Schema, name: string): Promise<string> {
   });
 }
 
-/** What a user writes: nobody validates a status by the table of schemas. */
-function specOnly(schema: Schema): Schema {
-  const { status: _, ...properties } = schema.properties!;
-  return { ...schema, properties };
-}
-
 function kebab(kind: string): string {
   return kind.replace(/(?<=[a-z0-9])[A-Z]/g, '-$&').toLowerCase();
 }
@@ -170,7 +164,7 @@ export async function generateTypes(): Promise<Map<string, string>> {
   const path = 'api/types/schemas.ts';
   const written = kinds.filter(({ kind }) => userKinds.includes(kind));
   const table = Object.fromEntries(
-    written.map(({ kind, apiVersion, schema }) => [kind, { apiVersion, schema: withoutProse(specOnly(schema)) }]),
+    written.map(({ kind, apiVersion, schema }) => [kind, { apiVersion, schema: withoutProse(schema) }]),
   );
   const text = `${BANNER}/** The schema of each kind, as its CRD has it. */\nexport const schemas = ${JSON.stringify(table)} as const;\n`;
   files.set(path, format(path, text));
