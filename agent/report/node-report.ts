@@ -47,8 +47,6 @@ export interface NodeReportInput {
   readonly wantedGenerations?: ReadonlyMap<string, number>;
   /** By name of the list: what of its ConfigMaps is in force. */
   readonly prefixSets: ReadonlyMap<string, Pick<PrefixSetContent, 'digest'>>;
-  /** Names of the SourceExceptions that are in force. */
-  readonly exceptions: readonly string[];
   readonly breakGlass?: 'NodeAnnotation' | 'File';
   /** Links of the newest host snapshot: they tell the number of a program that is in the way. */
   readonly links?: readonly Pick<HostLink, 'ifindex' | 'xdp'>[];
@@ -106,7 +104,7 @@ export function buildNodeReport(input: NodeReportInput): NodeReportObject {
       max: capacity,
     })),
     losses: losses.map(([name, count]) => ({ name: cut(name, 64), count })),
-    exceptions: [...input.exceptions].sort(),
+    exceptions: [...new Set(input.desired.exceptions.map(({ name }) => name))].sort(),
     findingsTotal: findings.length,
     findings: findings.toSorted((a, b) => severityRank[a.severity] - severityRank[b.severity]).map(findingReport),
   };

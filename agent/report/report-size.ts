@@ -29,14 +29,25 @@ export const bounded = <T>(items: readonly T[], max: number): readonly T[] =>
 
 type Step = (status: NodeReportStatus) => NodeReportStatus;
 
+const isTrouble = ({ state }: { readonly state: string }): boolean =>
+  !['Programmed', 'NoInterface', 'Conflicted'].includes(state);
+
+/** What went wrong stays, since somebody has to look at it; the order stays as well. */
+function mostWanted<T extends { readonly state: string }>(entries: readonly T[], max: number): T[] {
+  if (entries.length <= max) return [...entries];
+  const first = [...entries.filter(isTrouble), ...entries.filter((entry) => !isTrouble(entry))];
+  const chosen = new Set(first.slice(0, max));
+  return entries.filter((entry) => chosen.has(entry));
+}
+
 /** What the schema takes at most; what is over is left out in order. */
 const schemaBounds: Step = (status) => ({
   ...status,
   interfaces: bounded(status.interfaces ?? [], reportBounds.interfaces).map((entry) =>
     entry.lists === undefined ? entry : { ...entry, lists: [...bounded(entry.lists, reportBounds.interfaceLists)] },
   ),
-  policies: [...bounded(status.policies, reportBounds.policies)],
-  lists: [...bounded(status.lists, reportBounds.lists)],
+  policies: mostWanted(status.policies, reportBounds.policies),
+  lists: mostWanted(status.lists, reportBounds.lists),
   tables: [...bounded(status.tables ?? [], reportBounds.tables)],
   losses: [...bounded(status.losses ?? [], reportBounds.losses)],
   exceptions: [...bounded(status.exceptions ?? [], reportBounds.exceptions)],
@@ -57,7 +68,7 @@ const fewerFindings =
 /**
  * What is given up to stay within the size, one after the other until it fits: first words, then what is listed elsewhere
  * too, then lists from their less important end. Policies and lists and what became of them are what the operator reads:
- * they go last, and of them those that are in force before those that are not.
+ * they go last, and of them what is as it should be before what is not.
  */
 const steps: readonly Step[] = [
   (status) => ({
@@ -118,7 +129,7 @@ export function fitReport(report: NodeReportObject): NodeReportObject {
   return bytesOf(fitted) <= reportBounds.bytes ? fitted : withFewerObjects(fitted);
 }
 
-/** Some hundred objects with very long names: what is not in force stays, since somebody has to look at it. */
+/** Some hundred objects with very long names: what went wrong stays, since somebody has to look at it. */
 function withFewerObjects(report: NodeReportObject): NodeReportObject {
   const { status } = report;
   let bytes = bytesOf({ ...report, status: { ...status, policies: [], lists: [] } });
@@ -127,8 +138,10 @@ function withFewerObjects(report: NodeReportObject): NodeReportObject {
     ...status.lists.map((entry) => ({ entry, of: 'lists' as const })),
   ];
   const chosen = new Set<object>();
-  const isProgrammed = ({ entry }: (typeof objects)[number]) => entry.state === 'Programmed';
-  for (const { entry } of [...objects.filter((each) => !isProgrammed(each)), ...objects.filter(isProgrammed)]) {
+  for (const { entry } of [
+    ...objects.filter((each) => isTrouble(each.entry)),
+    ...objects.filter((each) => !isTrouble(each.entry)),
+  ]) {
     bytes += Buffer.byteLength(JSON.stringify(entry)) + 1;
     if (bytes > reportBounds.bytes) break;
     chosen.add(entry);

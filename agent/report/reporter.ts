@@ -10,7 +10,7 @@
  *     onFinding: (finding) => { reportFinding = finding; },
  *     onError: (error) => log(error),
  *   });
- *   registerReportMetrics(registry, reporter);     // report-metrics.ts
+ *   registerReportMetrics(registry, reporter);      // report-metrics.ts
  *   const running = reporter.run(signal);          // beside the other loops; never rejects
  *   reporter.offer(() => buildNodeReport({ ... })); // after each apply, and every few seconds for the blocks
  *   reporter.setNodeCount(facts.nodeCount);        // whenever ClusterFacts tell
