@@ -1,11 +1,13 @@
 import { type Dispatcher, Pool, ProxyAgent } from 'undici';
 import type { Access, Credentials } from './access.ts';
+import type { Clock } from './clock.ts';
 
 export interface ConnectionsOptions {
   readonly access: Access;
   readonly requestTimeoutMs: number;
   /** Off: HTTP/1.1 only. */
   readonly allowH2: boolean;
+  readonly clock: Clock;
 }
 
 /** Beyond the period in which either program sends something. */
@@ -24,9 +26,15 @@ export class Connections {
   /** Of older certificates: watches on them run to their end. */
   readonly #retired = new Set<Dispatcher>();
   #isClosed = false;
+  #openedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
+  }
+
+  /** When the present dispatcher was made. */
+  get openedAtMs(): number {
+    return this.#openedAtMs;
   }
 
   for(credentials: Credentials): Dispatcher {
@@ -34,6 +42,7 @@ export class Connections {
     const old = this.#current;
     if (old !== undefined && old.tlsVersion === credentials.tlsVersion) return old.dispatcher;
     const dispatcher = this.#open(credentials);
+    this.#openedAtMs = this.#options.clock.nowMs();
     this.#current = { dispatcher, tlsVersion: credentials.tlsVersion };
     if (old !== undefined) this.#retire(old.dispatcher);
     return dispatcher;

@@ -27,6 +27,8 @@ export interface KubeClientOptions {
   readonly maxLineBytes?: number;
   /** Of any other answer. Default 256 MiB. */
   readonly maxResponseBytes?: number;
+  /** A connection on which something came within this time is not stuck, and reconnect() keeps it. Default 1,000. */
+  readonly reconnectGraceMs?: number;
   /** Off: HTTP/1.1 only. Default on. */
   readonly allowH2?: boolean;
   readonly metrics?: { request(verb: Verb, status: number): void };
@@ -90,6 +92,7 @@ class HttpKubeClient implements KubeClient {
   readonly #requestTimeoutMs: number;
   readonly #maxLineBytes: number;
   readonly #maxResponseBytes: number;
+  readonly #reconnectGraceMs: number;
   readonly #metrics: KubeClientOptions['metrics'];
   /** When the server last gave a sign of life, on any stream. */
   #receivedAtMs = Number.NEGATIVE_INFINITY;
@@ -104,9 +107,10 @@ class HttpKubeClient implements KubeClient {
     this.#requestTimeoutMs = requestTimeoutMs;
     this.#maxLineBytes = options.maxLineBytes ?? 4 * 1024 * 1024;
     this.#maxResponseBytes = options.maxResponseBytes ?? 256 * 1024 * 1024;
+    this.#reconnectGraceMs = options.reconnectGraceMs ?? 1000;
     this.#metrics = options.metrics;
     this.#throttle = qps === undefined ? undefined : new Throttle(qps, options.burst ?? Math.ceil(2 * qps), clock);
-    this.#connections = new Connections({ access, requestTimeoutMs, allowH2: options.allowH2 ?? true });
+    this.#connections = new Connections({ access, requestTimeoutMs, allowH2: options.allowH2 ?? true, clock });
   }
 
   get<T extends KubeObject>(resource: Resource, name: string, at: At & { metadataOnly?: boolean } = {}): Promise<T> {
@@ -153,7 +157,7 @@ class HttpKubeClient implements KubeClient {
     signal?.addEventListener('abort', stop, { once: true });
     let body: Dispatcher.ResponseData['body'] | undefined;
     try {
-      body = await this.#timed(what, stream.signal, async (inner) => {
+      body = await this.#timed(what, signal, async (inner) => {
         // The stream outlives this step, so it gets a signal that does as well.
         inner.addEventListener('abort', () => stream.abort(inner.reason), { once: true });
         return (await this.#send(request, stream.signal)).body;
@@ -234,6 +238,9 @@ class HttpKubeClient implements KubeClient {
   }
 
   reconnect(): void {
+    const lastSignMs = Math.max(this.#receivedAtMs, this.#connections.openedAtMs);
+    // Several watches find a dead connection out together: the first one drops it, the others must not drop the new one.
+    if (this.#clock.nowMs() - lastSignMs < this.#reconnectGraceMs) return;
     // Streams on the old connections end with an error of their own.
     this.#connections.drop().catch(() => {});
   }
