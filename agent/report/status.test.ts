@@ -41,6 +41,7 @@ const desired: DesiredState = {
   neverBlock: [{ cidr: '192.0.2.1/32', kind: 'next-hop' }],
   onLink: [],
   ownAddresses: ['192.0.2.10'],
+  exceptions: [],
   owners: [
     { kind: 'PortScanPolicy', name: 'db' },
     { kind: 'PortScanPolicy', name: 'web' },

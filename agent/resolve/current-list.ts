@@ -1,5 +1,6 @@
 import { formatPrefix, masked, type Prefix } from '../../api/cidr.ts';
 import type { IpBlocklist } from '../../api/types.ts';
+import type { PrefixSetContent } from '../source/policy-source.ts';
 import type { DesiredList } from './desired-state.ts';
 import { earliest, unexpired } from './expiry.ts';
 
@@ -14,6 +15,7 @@ export interface CurrentList {
 
 interface Remembered {
   readonly current: CurrentList;
+  readonly set: PrefixSetContent | undefined;
   readonly fromMs: number;
 }
 
@@ -24,10 +26,18 @@ interface Remembered {
  */
 const remembered = new WeakMap<IpBlocklist, Remembered>();
 
-/** What of a list has not expired at `nowMs`. */
-export function currentList(list: IpBlocklist, nowMs: number): CurrentList {
+/** A larger list is not looked through for sources that are never blocked: the tables for that would take more memory than the list. */
+const MAX_LOOKED_UP = 100_000;
+
+/** What of a list has not expired at `nowMs`; `set` is what it has out of ConfigMaps, which does not expire. */
+export function currentList(list: IpBlocklist, nowMs: number, set?: PrefixSetContent): CurrentList {
   const known = remembered.get(list);
-  if (known && known.fromMs <= nowMs && nowMs < (known.current.nextChangeAtMs ?? Number.POSITIVE_INFINITY)) {
+  if (
+    known &&
+    known.set === set &&
+    known.fromMs <= nowMs &&
+    nowMs < (known.current.nextChangeAtMs ?? Number.POSITIVE_INFINITY)
+  ) {
     return known.current;
   }
   const entries = unexpired(list.spec.entries, nowMs);
@@ -37,7 +47,7 @@ export function currentList(list: IpBlocklist, nowMs: number): CurrentList {
     name: list.metadata.name,
     enforce: list.spec.mode === 'Enforce',
     allTraffic: list.spec.traffic === 'All',
-    entries: cidrs(entries.prefixes),
+    entries: united(cidrs(entries.prefixes), set?.prefixes ?? []),
     except: cidrs(except.prefixes),
   };
   let lookUps: { entries: CoverLookUp; except: CoverLookUp } | undefined;
@@ -45,12 +55,20 @@ export function currentList(list: IpBlocklist, nowMs: number): CurrentList {
     desired,
     nextChangeAtMs: earliest([entries.nextChangeAtMs, except.nextChangeAtMs]),
     entryOver(prefix) {
+      if (desired.entries.length > MAX_LOOKED_UP) return undefined;
       lookUps ??= { entries: coverLookUp(desired.entries), except: coverLookUp(desired.except) };
       return lookUps.except(prefix) === undefined ? lookUps.entries(prefix) : undefined;
     },
   };
-  remembered.set(list, { current, fromMs: nowMs });
+  remembered.set(list, { current, set, fromMs: nowMs });
   return current;
+}
+
+/** Both are distinct in themselves. */
+function united(inline: readonly string[], others: readonly string[]): readonly string[] {
+  if (inline.length === 0) return others;
+  const known = new Set(inline);
+  return [...inline, ...others.filter((cidr) => !known.has(cidr))];
 }
 
 type CoverLookUp = (prefix: Prefix) => string | undefined;

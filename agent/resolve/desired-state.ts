@@ -11,6 +11,8 @@ export interface DesiredState {
   readonly ownAddresses: readonly string[];
   /** Every policy and list that wants an owner id on this node, governing or not. */
   readonly owners: readonly OwnerKey[];
+  /** SourceExceptions in force here: blocks that these policies made of such sources are to be lifted. */
+  readonly exceptions: readonly DesiredException[];
   readonly findings: readonly Finding[];
   /** Wall clock in ms of the next expiry of any entry: resolve again then. */
   readonly nextChangeAtMs?: number;
@@ -23,7 +25,25 @@ export interface OwnerKey {
 
 export interface NeverBlockEntry {
   readonly cidr: string;
-  readonly kind: 'special' | 'own' | 'broadcast' | 'next-hop' | 'resolver' | 'configured';
+  readonly kind:
+    | 'special'
+    | 'configured'
+    | 'next-hop'
+    | 'resolver'
+    | 'api-server'
+    | 'own'
+    | 'broadcast'
+    | 'service-range'
+    | 'pod-range'
+    | 'node';
+}
+
+export interface DesiredException {
+  /** Of the SourceException. */
+  readonly name: string;
+  readonly cidr: string;
+  /** Names of the policies whose blocks are lifted; absent: all. */
+  readonly policies?: readonly string[];
 }
 
 export interface DesiredInterface {
@@ -33,7 +53,7 @@ export interface DesiredInterface {
   readonly policy?: DesiredPolicy;
   /** Names of policies that select it and do not govern it. */
   readonly conflicted: readonly string[];
-  /** Union over all policies that select the interface; expired ones left out. */
+  /** Union over all policies that select the interface, and SourceExceptions for the one that governs; expired ones left out. */
   readonly allow: readonly DesiredAllow[];
   /** Lists that select the interface, expired entries left out. */
   readonly lists: readonly DesiredList[];

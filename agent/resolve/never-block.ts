@@ -6,11 +6,13 @@ import {
   formatPrefix,
   isCanonicalPrefix,
   masked,
+  type Prefix,
   parseAddress,
   parsePrefix,
   parsePrefixOrAddress,
 } from '../../api/cidr.ts';
 import { PortcullisError } from '../../api/errors.ts';
+import type { ClusterFacts } from '../../api/types.ts';
 import { isDefaultRoute } from '../host/default-route.ts';
 import type { HostSnapshot } from '../host/snapshot.ts';
 import type { NeverBlockEntry } from './desired-state.ts';
@@ -23,6 +25,13 @@ const special = SPECIAL.map(prefixOf);
 const linkLocal = prefixOf('fe80::/10');
 const multicast = prefixOf('ff00::/8');
 const ARPHRD_LOOPBACK = 772;
+
+/** Of these there may be more than the table holds: the widest spare the most. */
+const widest: ReadonlySet<NeverBlockEntry['kind']> = new Set(['service-range', 'pod-range', 'node']);
+
+function byWidth(a: Prefix, b: Prefix): number {
+  return a.family - b.family || a.length - b.length || comparePrefixes(a, b);
+}
 
 /** One item of the administrator's list, a canonical prefix or a bare address, as a prefix. Throws BadSetting. */
 export function parseNeverBlock(text: string): string {
@@ -47,24 +56,36 @@ export function parseNeverBlock(text: string): string {
  * Sources that are never dropped, most important first: what does not fit the
  * table is cut from the end, so what an administrator asks for and what leads
  * out of the network comes before addresses that may run into thousands (a
- * service proxy gives a node one of its own for each service). An address that
- * is there for several reasons stands under the first.
+ * service proxy gives a node one of its own for each service, and there may be
+ * thousands of nodes). An address that is there for several reasons stands
+ * under the first.
  */
-export function neverBlockSet(host: HostSnapshot, configured: readonly string[]): NeverBlockEntry[] {
+export function neverBlockSet(
+  host: HostSnapshot,
+  configured: readonly string[],
+  facts: readonly ClusterFacts[] = [],
+): NeverBlockEntry[] {
   const single = (addresses: readonly (string | undefined)[]) =>
     addresses.flatMap((text) => {
       const address = text === undefined ? undefined : parseAddress(text);
       return address === undefined ? [] : [formatPrefix({ ...address, length: addressBits(address.family) })];
     });
   const hops = (routes: HostSnapshot['routes']) => single(routes.map(({ gateway }) => gateway));
+  const held = (holds: ClusterFacts['spec']['holds']) =>
+    facts.flatMap(({ spec }) => (spec.holds === holds ? spec.prefixes.filter(isCanonicalPrefix) : []));
   const groups: [NeverBlockEntry['kind'], readonly string[]][] = [
     ['special', SPECIAL],
     ['configured', configured],
+    ['configured', held('Configured')],
     ['next-hop', hops(host.routes.filter(isDefaultRoute))],
     ['resolver', single(host.resolvers)],
+    ['api-server', held('ApiServer')],
     ['next-hop', hops(host.routes)],
     ['own', single(host.addresses.map(({ address }) => address))],
     ['broadcast', single(host.addresses.flatMap(broadcastsOf))],
+    ['service-range', held('ServiceRanges')],
+    ['pod-range', held('PodRanges')],
+    ['node', held('Nodes')],
   ];
   const taken = new Set<string>();
   return groups.flatMap(([kind, cidrs]) => {
@@ -72,7 +93,7 @@ export function neverBlockSet(host: HostSnapshot, configured: readonly string[])
       const isSpecial = special.some((wider) => contains(wider, prefix));
       return !taken.has(formatPrefix(prefix)) && (kind === 'special' || !isSpecial);
     });
-    const sorted = kind === 'special' ? fresh : fresh.sort(comparePrefixes);
+    const sorted = kind === 'special' ? fresh : fresh.sort(widest.has(kind) ? byWidth : comparePrefixes);
     return sorted.map((prefix): NeverBlockEntry => {
       const cidr = formatPrefix(prefix);
       taken.add(cidr);

@@ -51,7 +51,7 @@ const list = (name: string, spec: Partial<IpBlocklistSpec> = {}): IpBlocklist =>
   },
 });
 const run = (input: Partial<ResolveInput>) =>
-  resolve({ policies: [], lists: [], host, nodeLabels: {}, neverBlock: [], nowMs: NOW_MS, ...input });
+  resolve({ policies: [], lists: [], exceptions: [], host, nodeLabels: {}, neverBlock: [], nowMs: NOW_MS, ...input });
 const messages = (state: ReturnType<typeof run>, code: string) =>
   state.findings.filter((each) => each.code === code).map(({ message }) => message);
 

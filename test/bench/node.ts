@@ -114,6 +114,7 @@ const desiredState = (population: Population, ifindex: number): DesiredState => 
   neverBlock: population.neverBlock.map((range) => ({ cidr: cidr(range), kind: 'configured' })),
   onLink: [],
   ownAddresses: [OWN_ADDRESS],
+  exceptions: [],
   owners: [
     { kind: 'PortScanPolicy', name: 'bench' },
     { kind: 'IpBlocklist', name: 'bench' },
