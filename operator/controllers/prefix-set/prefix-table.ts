@@ -1,5 +1,5 @@
-import { formatAddress } from '../../../api/cidr.ts';
 import type { PrefixWords } from './read-prefix.ts';
+import { writeIpv4, writeIpv6 } from './write-prefix.ts';
 
 /** Four words of address and the length. */
 const stride = 5;
@@ -25,8 +25,11 @@ export class SortedPrefixes {
 
   /** Writes the canonical text of a prefix into `buffer` at `at` as ASCII; returns where it ends. Needs room for 43 bytes. */
   write(index: number, buffer: Uint8Array, at: number): number {
-    if (index < this.#v4.length) return writeIpv4(this.#v4[index]!, buffer, at);
-    return this.#writeIpv6((index - this.#v4.length) * stride, buffer, at);
+    if (index < this.#v4.length) {
+      const key = this.#v4[index]!;
+      return writeIpv4(Math.floor(key / lengths), key % lengths, buffer, at);
+    }
+    return writeIpv6(this.#v6, (index - this.#v4.length) * stride, buffer, at);
   }
 
   /** 32 bits that look random and depend on the prefix alone. */
@@ -58,14 +61,6 @@ export class SortedPrefixes {
       if (difference !== 0) return difference;
     }
     return this.#v6[index * stride + 4]! - length;
-  }
-
-  #writeIpv6(from: number, buffer: Uint8Array, at: number): number {
-    const [a, b, c, d, length] = this.#v6.subarray(from, from + stride) as unknown as number[];
-    const value = (((((BigInt(a!) << 32n) | BigInt(b!)) << 32n) | BigInt(c!)) << 32n) | BigInt(d!);
-    const text = `${formatAddress({ family: 6, value })}/${length}`;
-    for (let i = 0; i < text.length; i++) buffer[at + i] = text.charCodeAt(i);
-    return at + text.length;
   }
 }
 
@@ -155,24 +150,6 @@ function sortedIpv6(rows: Uint32Array, count: number): Uint32Array {
 function isSameRow(a: Uint32Array, aFrom: number, b: Uint32Array, bFrom: number): boolean {
   for (let i = 0; i < stride; i++) if (a[aFrom + i] !== b[bFrom + i]) return false;
   return true;
-}
-
-function writeIpv4(key: number, buffer: Uint8Array, at: number): number {
-  const address = Math.floor(key / lengths);
-  let end = at;
-  for (let shift = 24; shift >= 0; shift -= 8) {
-    end = writeNumber((address >>> shift) & 255, buffer, end);
-    buffer[end++] = shift === 0 ? 47 : 46;
-  }
-  return writeNumber(key % lengths, buffer, end);
-}
-
-function writeNumber(value: number, buffer: Uint8Array, at: number): number {
-  let end = at;
-  if (value >= 100) buffer[end++] = 48 + Math.floor(value / 100);
-  if (value >= 10) buffer[end++] = 48 + (Math.floor(value / 10) % 10);
-  buffer[end++] = 48 + (value % 10);
-  return end;
 }
 
 /** The finalizer of MurmurHash3. */
