@@ -1,9 +1,11 @@
 import type { KubeObject } from './objects.ts';
 
-export type Change<T> =
+/** `via`: a list says what is, not what was done; it may follow a store that was put back to an older state. */
+export type Change<T> = { readonly via: 'list' | 'watch' } & (
   | { readonly type: 'added'; readonly object: T; readonly previous?: undefined }
   | { readonly type: 'updated'; readonly object: T; readonly previous: T }
-  | { readonly type: 'deleted'; readonly object: T; readonly previous?: undefined };
+  | { readonly type: 'deleted'; readonly object: T; readonly previous?: undefined }
+);
 
 /**
  * Hands changes to a handler and remembers those that it threw at, to offer them once more: the object is in the cache by then,
@@ -73,6 +75,8 @@ function merge<T>(waiting: readonly Change<T>[], change: Change<T>): readonly Ch
   if (last === undefined || change.type === 'deleted') return [change];
   if (last.type === 'deleted') return [last, change];
   const before = waiting.slice(0, -1);
-  if (last.type === 'added' || change.type === 'added') return [...before, { type: 'added', object: change.object }];
-  return [...before, { type: 'updated', object: change.object, previous: last.previous }];
+  const { object } = change;
+  const via = last.via === 'list' ? 'list' : change.via;
+  if (last.type === 'added' || change.type === 'added') return [...before, { type: 'added', object, via }];
+  return [...before, { type: 'updated', object, previous: last.previous, via }];
 }

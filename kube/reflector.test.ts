@@ -345,6 +345,47 @@ describe.each([
     await room.converged(reflector);
   });
 
+  test('a restored store that counts its versions anew: another state under the same version is seen', async () => {
+    room.server.store.set('a', { n: 1 });
+    const snapshot = room.server.store.snapshot();
+    room.server.store.set('a', { n: 2 });
+    const { reflector, changes } = await room.watching();
+    const before = reflector.items.get('a')?.metadata.resourceVersion;
+    await room.server.stop();
+    await until(() => room.restarts.includes('refused'));
+    room.server.store.restore(snapshot);
+    room.server.store.set('a', { n: 3 });
+    await room.server.start();
+    await until(() => changes.length === 2);
+    expect(changes[1]).toMatchObject({
+      type: 'updated',
+      via: 'list',
+      previous: { spec: { n: 2 } },
+      object: { spec: { n: 3 } },
+    });
+    expect(reflector.items.get('a')?.metadata.resourceVersion).toBe(before);
+  });
+
+  test('the same of partial objects, whose spec is not to be seen: who wrote when is compared', async () => {
+    const write = (time: string) => {
+      const object = room.server.store.set('a');
+      Object.assign(object.metadata, { managedFields: [{ manager: 'kubectl', time }], generation: 2 });
+    };
+    const snapshot = room.server.store.snapshot();
+    write('2026-11-21T10:00:00Z');
+    const { changes } = await room.watching({ metadataOnly: true });
+    const uid = changes[0]?.object.metadata.uid;
+    await room.server.stop();
+    await until(() => room.restarts.includes('refused'));
+    room.server.store.restore(snapshot);
+    write('2026-11-21T10:05:00Z');
+    Object.assign(room.server.store.objects.get('a')?.metadata ?? {}, { uid });
+    await room.server.start();
+    await until(() => changes.length === 2);
+    expect(changes[1]).toMatchObject({ type: 'updated', via: 'list' });
+    expect(changes[1]?.object).toEqual(changes[0]?.object);
+  });
+
   test('an older state that comes back unseen: the silent watch is found out', async () => {
     room.server.store.set('a');
     const snapshot = room.server.store.snapshot();

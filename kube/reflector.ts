@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { Backoff } from './backoff.ts';
 import { type Change, ChangeFeed } from './change-feed.ts';
 import type { KubeClient } from './client.ts';
@@ -75,7 +76,8 @@ export interface ReflectorOptions<T extends KubeObject> {
   readonly transform?: (object: T) => T;
   /**
    * Called in order, and never waited for: put a key into a queue and return. A change at which it throws is offered again after
-   * `resyncMs` or with the object's next change, so it must bear to be told twice.
+   * `resyncMs` or with the object's next change, so it must bear to be told twice. An update by way of a list may have the
+   * resourceVersion or generation that `previous` had and still be another state: the store was restored and changed again.
    */
   readonly onChange: (change: Change<T>) => unknown;
   /** Once, after the changes of the first complete list. */
@@ -98,6 +100,11 @@ interface End {
   readonly error?: unknown;
 }
 
+interface Found<T> {
+  readonly object: T;
+  readonly print: string;
+}
+
 class Silent extends Error {}
 
 /**
@@ -111,6 +118,8 @@ export class Reflector<T extends KubeObject> {
   readonly #random: () => number;
   readonly #backoff: Backoff;
   readonly #items = new Map<string, T>();
+  /** By key, of partial objects only: who wrote when. */
+  readonly #prints = new Map<string, string>();
   readonly #feed: ChangeFeed<T>;
   #hasSynced = false;
   #lastEventAtMs: number | undefined;
@@ -233,9 +242,9 @@ export class Reflector<T extends KubeObject> {
     return undefined;
   }
 
-  async #readPages(signal: AbortSignal): Promise<{ found: Map<string, T>; resourceVersion: string }> {
+  async #readPages(signal: AbortSignal): Promise<{ found: Map<string, Found<T>>; resourceVersion: string }> {
     const { client, resource, pageSize = 500 } = this.#options;
-    const found = new Map<string, T>();
+    const found = new Map<string, Found<T>>();
     let token: string | undefined;
     for (;;) {
       // Never with a resourceVersion: only so the answer is what the store holds now, be it older than what was seen before.
@@ -250,8 +259,9 @@ export class Reflector<T extends KubeObject> {
       const { resourceVersion, continue: more } = page.metadata ?? {};
       // An empty list of some servers is null.
       for (const raw of page.items ?? []) {
-        const object = this.#transform(this.#checked(raw));
-        found.set(keyOf(object), object);
+        const print = this.#printOf(this.#checked(raw));
+        const object = this.#transform(raw);
+        found.set(keyOf(object), { object, print });
       }
       if (!more) {
         if (!resourceVersion) throw new KubeError({ message: 'a list without resourceVersion', code: malformed });
@@ -337,8 +347,9 @@ export class Reflector<T extends KubeObject> {
         throw errorOfStatus(`WATCH ${pathOf(this.#options.resource)}`, 500, event.object);
       case 'ADDED':
       case 'MODIFIED': {
-        const object = this.#transform(this.#checked(event.object));
-        this.#upsert(object);
+        const print = this.#printOf(this.#checked(event.object));
+        const object = this.#transform(event.object);
+        this.#upsert(object, print);
         this.#advance(object.metadata.resourceVersion);
         return;
       }
@@ -379,41 +390,64 @@ export class Reflector<T extends KubeObject> {
     }
   }
 
-  #upsert(object: T): void {
+  /** The spec of a partial object is not to be seen, but when it was written is. */
+  #printOf({ metadata }: T): string {
+    if (!this.#options.metadataOnly) return '';
+    const { managedFields = [] } = metadata as { managedFields?: { manager?: string; time?: string }[] };
+    return managedFields.map(({ manager, time }) => `${manager} ${time}`).join();
+  }
+
+  #put(key: string, object: T, print: string): void {
+    this.#items.set(key, object);
+    if (print !== '') this.#prints.set(key, print);
+  }
+
+  #drop(key: string): void {
+    this.#items.delete(key);
+    this.#prints.delete(key);
+  }
+
+  #upsert(object: T, print: string): void {
     const key = keyOf(object);
     const previous = this.#items.get(key);
-    if (previous !== undefined && isSame(previous, object)) return;
-    this.#items.set(key, object);
-    this.#tell(key, previous, object);
+    if (previous !== undefined && isSameVersion(previous, object)) return;
+    this.#put(key, object, print);
+    this.#tell(key, previous, object, 'watch');
   }
 
   #remove(key: string): void {
     const object = this.#items.get(key);
     if (object === undefined) return;
-    this.#items.delete(key);
-    this.#feed.offer(key, { type: 'deleted', object });
+    this.#drop(key);
+    this.#feed.offer(key, { type: 'deleted', object, via: 'watch' });
   }
 
-  #tell(key: string, previous: T | undefined, object: T): void {
+  #tell(key: string, previous: T | undefined, object: T, via: Change<T>['via']): void {
     const isAnother = previous !== undefined && previous.metadata.uid !== object.metadata.uid;
-    if (isAnother) this.#feed.offer(key, { type: 'deleted', object: previous });
-    if (previous === undefined || isAnother) this.#feed.offer(key, { type: 'added', object });
-    else this.#feed.offer(key, { type: 'updated', object, previous });
+    if (isAnother) this.#feed.offer(key, { type: 'deleted', object: previous, via });
+    if (previous === undefined || isAnother) this.#feed.offer(key, { type: 'added', object, via });
+    else this.#feed.offer(key, { type: 'updated', object, previous, via });
   }
 
   /** Takes over a complete list: only what differs is told, and after all of it is in `items`. */
-  #replace(found: ReadonlyMap<string, T>): void {
+  #replace(found: ReadonlyMap<string, Found<T>>): void {
     const gone: [string, T][] = [];
     const changed: [string, T | undefined, T][] = [];
     for (const [key, object] of this.#items) if (!found.has(key)) gone.push([key, object]);
-    for (const [key, object] of found) {
+    for (const [key, { object, print }] of found) {
       const previous = this.#items.get(key);
-      if (previous === undefined || !isSame(previous, object)) changed.push([key, previous, object]);
+      // Content too: after a restore the store counts its versions from an older one, and uses some of them again.
+      const isSame =
+        previous !== undefined &&
+        isSameVersion(previous, object) &&
+        (this.#prints.get(key) ?? '') === print &&
+        isDeepStrictEqual(previous, object);
+      if (!isSame) changed.push([key, previous, object]);
     }
-    for (const [key] of gone) this.#items.delete(key);
-    for (const [key, , object] of changed) this.#items.set(key, object);
-    for (const [key, object] of gone) this.#feed.offer(key, { type: 'deleted', object });
-    for (const [key, previous, object] of changed) this.#tell(key, previous, object);
+    for (const [key] of gone) this.#drop(key);
+    for (const [key, , object] of changed) this.#put(key, object, found.get(key)?.print ?? '');
+    for (const [key, object] of gone) this.#feed.offer(key, { type: 'deleted', object, via: 'list' });
+    for (const [key, previous, object] of changed) this.#tell(key, previous, object, 'list');
   }
 
   #handlerFailed(error: unknown, { type, object }: Change<T>): void {
@@ -448,7 +482,7 @@ export class Reflector<T extends KubeObject> {
 }
 
 /** A resourceVersion is of one object and one state; with another uid it is another object. */
-function isSame(a: KubeObject, b: KubeObject): boolean {
+function isSameVersion(a: KubeObject, b: KubeObject): boolean {
   const version = a.metadata.resourceVersion;
   return version !== undefined && version === b.metadata.resourceVersion && a.metadata.uid === b.metadata.uid;
 }

@@ -110,7 +110,7 @@ export class Room {
     return { reflector, changes };
   }
 
-  /** The copy holds what the server holds: the same objects in the same versions. */
+  /** The copy holds what the server holds: the same objects in the same states. */
   async converged(reflector: Reflector<StoredObject>): Promise<void> {
     await until(
       () => this.holdsAll(reflector),
@@ -121,9 +121,11 @@ export class Room {
   holdsAll(reflector: Reflector<StoredObject>): boolean {
     const { objects } = this.server.store;
     if (reflector.items.size !== objects.size) return false;
-    for (const [name, { metadata }] of objects) {
-      const held = reflector.items.get(name)?.metadata;
-      if (held?.uid !== metadata.uid || held?.resourceVersion !== metadata.resourceVersion) return false;
+    for (const [name, { metadata, spec }] of objects) {
+      const held = reflector.items.get(name);
+      if (held === undefined || held.metadata.uid !== metadata.uid) return false;
+      if (held.metadata.resourceVersion !== metadata.resourceVersion) return false;
+      if (JSON.stringify(held.spec) !== JSON.stringify(spec)) return false;
     }
     return true;
   }
