@@ -12,7 +12,14 @@ export default defineConfig({
       { test: { name: 'unit', include: unit, testTimeout: 30_000 } },
       { test: { name: 'packets', include: ['test/packets/**/*.test.ts'], ...kernel } },
       // One control plane for all files: test/cluster/global-setup.ts starts it, each file has names of its own in it.
-      { test: { name: 'cluster', include: ['test/cluster/**/*.test.ts'], ...kernel } },
+      {
+        test: {
+          name: 'cluster',
+          include: ['test/cluster/**/*.test.ts'],
+          globalSetup: 'test/cluster/global-setup.ts',
+          ...kernel,
+        },
+      },
       { test: { name: 'life', include: ['test/life/**/*.test.ts'], ...kernel } },
     ],
   },

@@ -131,8 +131,10 @@ export class Cluster implements ClusterAddress {
     return (JSON.parse(await this.run(['get', kind, '-o', 'json', ...flags])) as { items: AnyObject[] }).items;
   }
 
+  /** At once, since no kubelet ends a pod in order. A namespace stays for ever where no controller manager empties it. */
   async delete(kind: string, name: string, namespace?: string): Promise<void> {
-    await this.run(['delete', kind, name, '--ignore-not-found', '--now', ...inNamespace(namespace)]);
+    const atOnce = ['--ignore-not-found', '--force', '--grace-period=0'];
+    await this.run(['delete', kind, name, ...atOnce, ...inNamespace(namespace)]);
   }
 
   /** Applies the CRDs in a folder and waits until they are served. */

@@ -4,25 +4,22 @@ import { connect, createServer, type Socket } from 'node:net';
 
 const [listen, target] = process.argv.slice(2).map((text) => (/^\d+$/.test(text) ? Number(text) : text));
 
-createServer({ allowHalfOpen: true }, (client) => {
-  const server = typeof target === 'number' ? connect(target, '127.0.0.1') : connect(target!);
-  forward(client, server);
-  forward(server, client);
-})
-  .listen(...(typeof listen === 'number' ? ([listen, '127.0.0.1'] as const) : [listen]), () =>
-    process.stdout.write('listening\n'),
-  )
-  .on('error', (error) => {
-    process.stderr.write(`${error.message}\n`);
-    process.exit(1);
-  });
-
-// Nobody is left to forward for.
-process.stdin.on('end', () => process.exit(0)).resume();
+const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
+  const upstream =
+    typeof target === 'number' ? connect({ port: target, host: '127.0.0.1', noDelay: true }) : connect(target!);
+  forward(client, upstream);
+  forward(upstream, client);
+});
+server.on('listening', () => process.stdout.write('listening\n'));
+server.on('error', (error) => {
+  process.stderr.write(`${error.message}\n`);
+  process.exit(1);
+});
+if (typeof listen === 'number') server.listen(listen, '127.0.0.1');
+else server.listen(listen);
 
 function forward(from: Socket, to: Socket): void {
-  from.setNoDelay?.(true);
   from.pipe(to);
-  from.on('error', () => to.resetAndDestroy());
+  from.on('error', () => to.destroy());
   from.on('close', () => to.destroy());
 }

@@ -36,10 +36,11 @@ export class Relay implements AsyncDisposable {
     this.#children = children;
     listener.on('connection', (client: Socket) => {
       if (this.#control.isCut) {
-        client.resetAndDestroy();
+        breakOff(client);
         return;
       }
-      const upstream = typeof target === 'number' ? connect(target, '127.0.0.1') : connect(target);
+      const upstream =
+        typeof target === 'number' ? connect({ port: target, host: '127.0.0.1', noDelay: true }) : connect(target);
       const connection = new Connection(client, upstream, this.#control, this.#bytes);
       this.#connections.add(connection);
       connection.closed.then(() => this.#connections.delete(connection));
@@ -58,7 +59,7 @@ export class Relay implements AsyncDisposable {
         children.push(await startChild(cluster.netns, target, `${serverPort}`));
       }
       const clientPort = port ?? (await freePort());
-      const listener = createServer({ allowHalfOpen: true });
+      const listener = createServer({ allowHalfOpen: true, noDelay: true });
       if (netns === undefined) {
         listener.listen(clientPort, '127.0.0.1');
         await once(listener, 'listening');
@@ -75,7 +76,7 @@ export class Relay implements AsyncDisposable {
     }
   }
 
-  /** Open connections are reset, new ones too, until `mend`. */
+  /** Open connections are reset (where `netns` is given, the client sees them closed), new ones too, until `mend`. */
   cut(): void {
     this.#control.isCut = true;
     this.resetConnections();
@@ -146,14 +147,13 @@ class Connection {
   }
 
   reset(): void {
-    for (const end of this.#ends) end.resetAndDestroy();
+    for (const end of this.#ends) breakOff(end);
   }
 }
 
 /** One piece after the other, so that a delay or a stall keeps the order and holds back the sender. */
 async function forward(from: Socket, to: Socket, control: Control, count: (bytes: number) => void): Promise<void> {
-  from.setNoDelay(true);
-  to.on('error', () => from.resetAndDestroy());
+  to.on('error', () => breakOff(from));
   try {
     for await (const piece of from as AsyncIterable<Buffer>) {
       if (control.delayMs > 0) await sleep(control.delayMs);
@@ -165,7 +165,16 @@ async function forward(from: Socket, to: Socket, control: Control, count: (bytes
     to.end();
   } catch {
     // One end broke: so must the other.
-    to.resetAndDestroy();
+    breakOff(to);
+  }
+}
+
+/** By a reset where that is to be had: unix sockets, between this process and a child of it, know none. */
+function breakOff(socket: Socket): void {
+  try {
+    socket.resetAndDestroy();
+  } catch {
+    socket.destroy();
   }
 }
 
