@@ -220,6 +220,30 @@ test('of too many series the one that is quiet for longest goes, and what it had
   expect(events().map(({ regarding }) => (regarding as { name: string }).name)).toEqual(['a', 'c', 'd']);
 });
 
+test('one goes first that has nothing left to write, although it was heard of later', async () => {
+  const recorder = start({ maxSeries: 2 });
+  recorder.record(about('a'));
+  await clock.advance(0);
+  recorder.record(about('a'));
+  recorder.record(about('b'));
+  await clock.advance(0);
+  recorder.record(about('c'));
+  await clock.advance(60_000);
+  expect(counts()).toEqual([2, 1, 1]);
+  expect(await lost('evicted')).toBe(0);
+});
+
+test('what happens while a request is under way is not taken for written', async () => {
+  const slow = (...args: Parameters<KubeClient['create']>) =>
+    new Promise<void>((resolve) => clock.startTimer(5000, resolve)).then(() => client.create(...args));
+  const recorder = start({ client: { ...client, create: slow } as KubeClient });
+  recorder.record(blocked);
+  await clock.advance(1000);
+  recorder.record(blocked);
+  await clock.advance(60_000);
+  expect(counts()).toEqual([2]);
+});
+
 test('what happens while the server is away is counted, and written when it is back', async () => {
   const recorder = start();
   fault = () => ({ error: new KubeError({ message: 'refused', code: 'ECONNREFUSED' }) });
