@@ -1,13 +1,6 @@
-import {
-  integer,
-  type ListenAddress,
-  listenAddress,
-  oneOf,
-  path,
-  prefixes,
-  type ValueForm,
-} from '../agent/setting-values.ts';
+import { integer, type ListenAddress, listenAddress, oneOf, path, prefixes } from '../agent/setting-values.ts';
 import type { LogLevel } from '../agent/telemetry/log.ts';
+import type { SettingTable } from '../cli/settings.ts';
 import { dnsLabel, duration } from './setting-values.ts';
 
 /** Everything that `run` can be told, read and checked. */
@@ -36,22 +29,10 @@ export interface OperatorSettings {
   readonly requestsBurst: number;
 }
 
-export interface OperatorSetting<T> {
-  /** Without the leading dashes. */
-  readonly flag: string;
-  readonly group: 'API server' | 'Never-block set' | 'Status' | 'Clean-up' | 'Election' | 'Reporting';
-  readonly form: ValueForm<Exclude<T, undefined>>;
-  /** As it would be written on the command line; absent when there is none. */
-  readonly default?: string;
-  /** The flag may be repeated: the values are joined by commas. */
-  readonly repeatable?: true;
-  readonly description: string;
-}
-
 const hourMs = 3_600_000;
 
 /** The one list of settings: the parser, --help and docs/settings.md are made from it, in this order. */
-export const operatorSettingTable: { readonly [K in keyof OperatorSettings]: OperatorSetting<OperatorSettings[K]> } = {
+export const operatorSettingTable: SettingTable<OperatorSettings> = {
   kubeconfig: {
     flag: 'kubeconfig',
     group: 'API server',

@@ -1,0 +1,83 @@
+import { PortcullisError } from '../api/errors.ts';
+import { nearest } from '../api/nearest.ts';
+import { type Environment, readSettings, settingsHelp } from '../cli/settings.ts';
+import { type OperatorSettings, operatorSettingTable } from './settings-table.ts';
+
+export type { OperatorSettings } from './settings-table.ts';
+
+/** What a command line asks for, fully checked. */
+export type Command =
+  | { readonly name: 'help'; readonly text: string; readonly exitCode: 0 | 2 }
+  | { readonly name: 'version' }
+  | { readonly name: 'run'; readonly settings: OperatorSettings };
+
+const program = 'portcullis-operator';
+
+/**
+ * Reads a command line (without the interpreter and the script) and the environment; a flag wins over its variable. Pure.
+ * Throws UnknownSetting or BadSetting.
+ */
+export function parseCommandLine(argv: readonly string[], env: Environment): Command {
+  const [first, ...rest] = argv;
+  if (first === undefined) return { name: 'help', text: overview, exitCode: 2 };
+  if (first === '--help' || first === '-h' || (first === 'help' && rest.length === 0)) {
+    return { name: 'help', text: overview, exitCode: 0 };
+  }
+  if (first === '--version') return { name: 'version' };
+  if (first === 'help' && rest.length === 1 && rest[0] === 'run') return { name: 'help', text: runHelp(), exitCode: 0 };
+  if (first !== 'run') throw unknownCommand(first);
+  const settings = readSettings(`${program} run`, operatorSettingTable, rest, env);
+  if (settings === undefined) return { name: 'help', text: runHelp(), exitCode: 0 };
+  return { name: 'run', settings: checkTogether(settings) };
+}
+
+function unknownCommand(text: string): PortcullisError {
+  if (text.startsWith('-')) {
+    const remedy = `Write the command before the flags: ${program} run ${text}`;
+    return new PortcullisError('UnknownSetting', `${text}: a command must come first`, { field: text, remedy });
+  }
+  const remedy = nearest(text, ['run']) === undefined ? 'The command is run.' : 'Did you mean run?';
+  return new PortcullisError('UnknownSetting', `${JSON.stringify(text)} is no command`, { value: text, remedy });
+}
+
+/** What no form of a single value can say. */
+function checkTogether(settings: OperatorSettings): OperatorSettings {
+  const { leaseDurationMs, leaseRenewDeadlineMs, leaseRetryPeriodMs } = settings;
+  if (leaseRenewDeadlineMs >= leaseDurationMs) {
+    throw new PortcullisError('BadSetting', '--lease-renew-deadline is not shorter than --lease-duration', {
+      field: '--lease-renew-deadline',
+      value: leaseRenewDeadlineMs,
+      remedy: 'Give a shorter deadline: the leader must have stopped before another may start.',
+    });
+  }
+  if (leaseRetryPeriodMs >= leaseRenewDeadlineMs) {
+    throw new PortcullisError('BadSetting', '--lease-retry-period is not shorter than --lease-renew-deadline', {
+      field: '--lease-retry-period',
+      value: leaseRetryPeriodMs,
+      remedy: 'Give a shorter period: a leader that renews too seldom loses the Lease.',
+    });
+  }
+  return settings;
+}
+
+const overview = `Portcullis operator: tells nodes about the cluster, and users what their policies do.
+
+Usage: ${program} COMMAND [ARGUMENTS]
+
+Commands:
+  run  work until SIGTERM; of several replicas one leads
+
+  ${program} run --help   tells more about it
+  ${program} --version    shows the version
+`;
+
+function runHelp(): string {
+  return `Usage: ${program} run [FLAGS]
+
+Turns the reports of the nodes into the status of policies and lists, publishes the prefixes of ConfigMaps and what is
+known of the cluster, and removes what is left of nodes that are gone. Nothing that is enforced depends on it.
+
+Each flag can be given as an environment variable too; the flag wins. Where a flag is repeated, the last one holds,
+unless it takes a list.
+${settingsHelp(operatorSettingTable)}`;
+}
