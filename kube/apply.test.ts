@@ -33,7 +33,7 @@ describe('applyStatus', () => {
         object: {
           apiVersion: 'portcullis.dev/v1alpha1',
           kind: 'PortScanPolicy',
-          metadata: { name: 'ssh', uid: 'u1' },
+          metadata: { name: 'ssh' },
           status,
         },
         options: { fieldManager, force: true, subresource: 'status' },
@@ -56,7 +56,13 @@ describe('applyStatus', () => {
 
   test('writes when the object that was read is another of the same name', async () => {
     expect(await apply(policy({ status }), 'u2')).toBe(true);
-    expect(sent[0]!.object.metadata).toEqual({ name: 'ssh', uid: 'u2' });
+  });
+
+  test('names the resourceVersion on which it builds, when it is told', async () => {
+    const target = { name: 'ssh', namespace: 'net', resourceVersion: '7', status };
+    await applyStatus(client, resources.portScanPolicies, target, { fieldManager });
+    expect(sent[0]!.object.metadata).toEqual({ name: 'ssh', namespace: 'net', resourceVersion: '7' });
+    expect(sent[0]!.options.namespace).toBe('net');
   });
 });
 

@@ -12,8 +12,13 @@ export interface ApplyManager {
 export interface StatusTarget {
   readonly name: string;
   readonly namespace?: string;
-  /** Of the object that the status is about: a namesake that took its place is left alone, with a 409. */
+  /** Of the object that the status is about: `current` is not looked at when it is another of that name. */
   readonly uid?: string;
+  /**
+   * As it was read: the server then refuses with 409 when anything has changed since. The only guard against writing on a
+   * namesake: the uid of what is applied to a status is not looked at by the server (1.36).
+   */
+  readonly resourceVersion?: string;
   /** All of it, and nothing that the schema would fill in: what is left out is removed. */
   readonly status: object;
 }
@@ -25,7 +30,7 @@ export interface StatusTarget {
 export async function applyStatus(
   client: KubeClient,
   resource: Resource,
-  { name, namespace, uid, status }: StatusTarget,
+  { name, namespace, uid, resourceVersion, status }: StatusTarget,
   {
     current,
     fieldManager,
@@ -33,7 +38,7 @@ export async function applyStatus(
   }: ApplyManager & { readonly current?: (KubeObject & { readonly status?: unknown }) | undefined },
 ): Promise<boolean> {
   if (current !== undefined && hasUid(current, uid) && sameJson(current.status, status)) return false;
-  const metadata = { name, ...given({ namespace, uid }) };
+  const metadata = { name, ...given({ namespace, resourceVersion }) };
   const object = { apiVersion: apiVersionOf(resource), kind: resource.kind, metadata, status };
   const options = { fieldManager, force: true, subresource: 'status' as const };
   await client.apply(resource, object, { ...options, ...given({ namespace, signal }) });
