@@ -26,7 +26,7 @@ check: ## Types, lint, unit tests and packet tests: under two minutes
 	@FUZZ_DOCUMENTS=2000 MODEL_PACKETS=50000 node scripts/run-tests.ts types lint unit packets
 
 test: ## Everything, on a fresh machine too; the last line says how many passed, failed and were skipped
-	@$(SETUP) build test
+	@$(SETUP) build test cluster
 	@node scripts/build.mjs
 	@node scripts/run-tests.ts
 

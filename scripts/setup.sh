@@ -1,7 +1,7 @@
 #!/bin/sh
 # Brings what the given groups of work need onto this machine, and nothing that is there already.
 #
-#   scripts/setup.sh [build] [demo] [test] [bench] [kernels]      default: build
+#   scripts/setup.sh [build] [demo] [test] [bench] [kernels] [cluster]      default: build
 #
 # Debian packages come by apt, which is asked only when something is missing; npm packages come by `npm ci`, which runs
 # only when package-lock.json is newer than what is installed. Safe to run again at any time.
@@ -10,6 +10,8 @@ cd "$(dirname "$0")/.."
 
 # Older ones are refused untried: what the verifier says about their code is nobody's experience here.
 min_clang=16
+# From 21 on Go fetches for itself the newer one that a module asks for.
+min_go=21
 packages=''
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -97,6 +99,31 @@ group_kernels() {
   need_command nsenter util-linux
 }
 
+# etcd and Kubernetes themselves are not installed: test/cluster/control-plane/build.ts has Go build them.
+group_cluster() {
+  need_command openssl openssl
+  need_command flock util-linux
+  need_command setpriv util-linux
+  need_command nsenter util-linux
+  need_command curl curl
+  [ -n "${KUBEBUILDER_ASSETS:-}" ] || go_is_there || want GO "Go 1.$min_go or newer"
+}
+
+go_is_there() {
+  for program in go /usr/local/go/bin/go /usr/lib/go-1.*/bin/go; do
+    has "$program" || continue
+    minor=$("$program" env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+    [ "${minor:-0}" -lt "$min_go" ] || return 0
+  done
+  return 1
+}
+
+# The newest Go that this distribution has, when it is new enough.
+go_package() {
+  apt-cache pkgnames golang-1 | sed -n 's/^golang-1\.\([0-9]*\)-go$/\1/p' | sort -n |
+    tail -1 | while read -r minor; do [ "$minor" -lt "$min_go" ] || echo "golang-1.$minor-go"; done
+}
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then
     "$@"
@@ -109,7 +136,7 @@ as_root() {
 
 install_packages() {
   [ -n "$packages" ] || return 0
-  has apt-get || fail "install these by this system's own means (Debian's names):$(echo "$packages" | sed "s/CLANG/clang llvm/")"
+  has apt-get || fail "install these by this system's own means (Debian's names):$(echo "$packages" | sed "s/CLANG/clang llvm/; s/GO/golang-go/")"
   say 'apt-get update'
   as_root apt-get -qq update
   chosen=''
@@ -117,8 +144,14 @@ install_packages() {
     if [ "$package" = CLANG ]; then
       if apt-cache show clang-19 >/dev/null 2>&1; then package='clang-19 llvm-19'; else package='clang llvm'; fi
     fi
+    if [ "$package" = GO ]; then
+      package=$(go_package)
+      # Only the tests on a control plane need it; they say so themselves once more.
+      [ -n "$package" ] || say "this distribution has no Go 1.$min_go or newer: get one from https://go.dev/dl/ for the tests on a real API server"
+    fi
     chosen="$chosen $package"
   done
+  [ -n "$(echo "$chosen" | tr -d ' ')" ] || return 0
   say "apt-get install$chosen"
   # shellcheck disable=SC2086 # a list of words is meant
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $chosen >/dev/null
@@ -153,8 +186,8 @@ bootstrap_node() {
 [ $# -gt 0 ] || set -- build
 for group in "$@"; do
   case "$group" in
-    build | demo | test | bench | kernels) "group_$group" ;;
-    *) fail "unknown group $group: build, demo, test, bench or kernels" ;;
+    build | demo | test | bench | kernels | cluster) "group_$group" ;;
+    *) fail "unknown group $group: build, demo, test, bench, kernels or cluster" ;;
   esac
 done
 install_packages

@@ -93,7 +93,8 @@ export function parseAllowedSkips(text: string): ReadonlySet<string> {
   return new Set(lines.filter((line) => line !== '' && !line.startsWith('#')));
 }
 
-function failedSuite(suite: string, problem: string): SuiteResult {
+/** A suite that could not be run. */
+export function failedSuite(suite: string, problem: string): SuiteResult {
   return { suite, passed: 0, failed: 1, skipped: [], problems: [`${suite}: ${problem}`] };
 }
 

@@ -15,7 +15,7 @@ import {
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { lockFile } from './file-lock.ts';
-import { goBuild, goEnvironment } from './go.ts';
+import { findGo, goBuild } from './go.ts';
 
 /** Absolute paths of programs that can be run. */
 export interface Binaries {
@@ -102,14 +102,14 @@ async function buildOnce(
       say('another run is building the control plane; waiting for it'),
     );
     if (existsSync(folder)) return;
-    const goEnv = goEnvironment(env, cache);
+    const go = findGo(env, cache);
     say(`building Kubernetes ${kubernetesVersion} and etcd by Go into ${folder}: some minutes, once`);
     const partial = `${folder}.partial`;
     rmSync(partial, { recursive: true, force: true });
     for (const { module, flags, programs } of recipes) {
       for (const [name, source] of Object.entries(programs)) {
         say(`building ${name}`);
-        await goBuild(join(here, module), [...flags, '-o', join(partial, name), source], goEnv);
+        await goBuild(go, join(here, module), [...flags, '-o', join(partial, name), source]);
       }
     }
     renameSync(partial, folder);

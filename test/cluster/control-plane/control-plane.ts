@@ -143,13 +143,8 @@ export class ControlPlane extends Cluster implements AsyncDisposable {
   /** The state of this moment. Nobody notices: etcd stands still for the milliseconds that the copy takes. */
   snapshotEtcd(): EtcdSnapshot {
     const folder = join(this.folder, `snapshot-${this.#snapshots++}`);
-    this.#etcd.signal('SIGSTOP');
-    try {
-      // What a process that stands still has written is as a crash would leave it, and etcd starts from that.
-      cpSync(etcdData(this.folder), folder, { recursive: true });
-    } finally {
-      this.#etcd.signal('SIGCONT');
-    }
+    // What a process that stands still has written is as a crash would leave it, and etcd starts from that.
+    this.#etcd.whileFrozen(() => cpSync(etcdData(this.folder), folder, { recursive: true }));
     return { folder };
   }
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface ServiceOptions {
@@ -66,6 +66,26 @@ export class Service {
 
   signal(signal: NodeJS.Signals): void {
     if (this.isRunning) this.#child!.kill(signal);
+  }
+
+  /** Runs `action` while every thread of it stands still. */
+  whileFrozen(action: () => void): void {
+    this.signal('SIGSTOP');
+    try {
+      // The signal takes effect a little after it was sent.
+      while (this.#threadStates().some((state) => !'TZX'.includes(state)));
+      action();
+    } finally {
+      this.signal('SIGCONT');
+    }
+  }
+
+  #threadStates(): readonly string[] {
+    const folder = `/proc/${this.pid}/task`;
+    // The state follows the name, which may hold anything but ends with the last parenthesis.
+    return readdirSync(folder).map(
+      (task) => /\) (\w) [^)]*$/.exec(readFileSync(`${folder}/${task}/stat`, 'utf8'))![1]!,
+    );
   }
 
   /** The end of what it has written. */
