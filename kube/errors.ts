@@ -87,8 +87,9 @@ export function errorOfConnection(what: string, error: unknown, isConnecting: bo
   if (error instanceof KubeError) return error;
   const code = codeOf(error) || 'UNKNOWN';
   const text = error instanceof Error ? error.message : String(error);
+  const says = text.includes(code) ? text : text === '' ? code : `${code}: ${text}`;
   return new KubeError({
-    message: `${what}: ${code}${text === '' || text.includes(code) ? '' : ':'} ${text}`.trim(),
+    message: `${what}: ${says}`,
     code,
     isConnecting,
     cause: error,

@@ -21,7 +21,7 @@ const faults = [
   { kind: 'status', status: 403 },
   { kind: 'status', status: 404 },
   { kind: 'status', status: 429 },
-  { kind: 'status', status: 504, body: { ...tooLargeVersion, details: { causes: tooLargeVersion.details.causes } } },
+  { kind: 'status', status: 504, body: { ...tooLargeVersion, details: {} } },
   { kind: 'error-event', code: 410, reason: 'Expired' },
   { kind: 'error-event', code: 500, reason: 'InternalError' },
   { kind: 'bytes', bytes: 'garbage\n' },

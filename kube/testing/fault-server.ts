@@ -8,6 +8,8 @@ import {
 } from 'node:http2';
 import { createServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { KubeStatus } from '../objects.ts';
 import { ObjectStore, type StoredEvent, type StoredObject } from './object-store.ts';
 import { makeCertificate, type TestCertificate } from './tls.ts';
 
@@ -67,10 +69,15 @@ type Exchange = {
 /** An API server with one collection, over HTTPS, HTTP/2 and HTTP/1.1, that does what it should not when it is told to. */
 export class FaultServer {
   readonly store = new ObjectStore();
-  readonly certificate: TestCertificate;
+  /** Taken at start(). */
+  certificate: TestCertificate;
   readonly requests: SeenRequest[] = [];
   /** Only this token is accepted; undefined: any. */
   token: string | undefined;
+  /** Refuses who has no certificate of this server's own authority; taken at start(). */
+  requestCertificate = false;
+  /** Of the certificates that clients showed. */
+  readonly clientNames: string[] = [];
   connections = 0;
   /** Streams that were opened and have not ended. */
   openStreams = 0;
@@ -100,9 +107,14 @@ export class FaultServer {
     const { allowH2 = true, host = '127.0.0.1' } = this.#options;
     const { cert, key } = this.certificate;
     // Both kinds of server have what is used of them here; node:http2 would offer h2 whatever it is told.
+    const tls = { cert, key, ...(this.requestCertificate ? { requestCert: true, ca: cert } : {}) };
     const server = allowH2
-      ? createSecureServer({ cert, key, allowHTTP1: true })
-      : (createServer({ cert, key }) as unknown as Http2SecureServer);
+      ? createSecureServer({ ...tls, allowHTTP1: true })
+      : (createServer(tls) as unknown as Http2SecureServer);
+    server.on('secureConnection', (socket: TLSSocket) => {
+      const subject = socket.getPeerCertificate()?.subject as { CN?: string } | undefined;
+      if (subject?.CN !== undefined) this.clientNames.push(subject.CN);
+    });
     server.on('connection', (socket: Socket) => {
       this.connections++;
       this.#sockets.add(socket);
@@ -319,15 +331,13 @@ function sendStatus(res: Http2ServerResponse, status: number, reason: string, me
   sendJson(res, status, statusObject(status, reason, message));
 }
 
-export function statusObject(code: number, reason: string, message: string) {
-  return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, code };
+export function statusObject(code: number, reason: string, message: string): KubeStatus {
+  return { kind: 'Status', ...{ apiVersion: 'v1', metadata: {}, status: 'Failure' }, message, reason, code };
 }
 
 /** What a server answers that is asked for a version which it does not have yet. */
-export const tooLargeVersion = {
+export const tooLargeVersion: KubeStatus = {
   kind: 'Status',
-  apiVersion: 'v1',
-  status: 'Failure',
   message: 'Timeout: Too large resource version: 4711, current: 42',
   reason: 'Timeout',
   details: {
