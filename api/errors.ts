@@ -45,7 +45,7 @@ export const ErrorSections = {
     ),
     UnknownKind: error(
       'The document is no object that this version knows.',
-      'Use apiVersion portcullis.dev/v1alpha1 and one of the kinds PortScanPolicy and IpBlocklist, or move the document elsewhere.',
+      'Use apiVersion portcullis.dev/v1alpha1 and one of the kinds PortScanPolicy, IpBlocklist and SourceException, or move the document elsewhere.',
     ),
     UnknownField: error(
       'The object has a field that its schema does not have.',

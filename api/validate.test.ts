@@ -215,7 +215,7 @@ describe('the envelope', () => {
     [null, 'WrongType '],
     [[], 'WrongType '],
     ['text', 'WrongType '],
-    [{}, 'MissingField apiVersion'],
+    [{}, 'MissingField kind'],
     [policy({}, { kind: undefined }), 'MissingField kind'],
     [policy({}, { apiVersion: 1 }), 'WrongType apiVersion'],
     [policy({}, { kind: 'PortscanPolicy' }), 'UnknownKind kind'],

@@ -1,4 +1,4 @@
-import { describeValue } from './field-path.ts';
+import { describeValue, formatPath } from './field-path.ts';
 import { nearest } from './nearest.ts';
 import { checkMetadata } from './object-meta.ts';
 import { boundProblems, type Problem, problem } from './problem.ts';
@@ -46,7 +46,7 @@ function kindProblem(kind: string): Problem {
 /** The kind, when apiVersion and kind name one that is known. */
 function checkKind(value: Readonly<Record<string, unknown>>): { kind?: KindName; problems: Problem[] } {
   const problems: Problem[] = [];
-  for (const field of ['apiVersion', 'kind']) {
+  for (const field of ['kind', 'apiVersion']) {
     const given = value[field];
     if (given === undefined || given === null || given === '') {
       problems.push(problem('MissingField', [field], `${field} is missing`, `Add ${field}.`));
@@ -80,10 +80,21 @@ function unknownTopFields(value: Readonly<Record<string, unknown>>, kind: KindNa
  */
 function rank({ code, path }: Problem, object: unknown): number {
   if (code === 'WrongType' && path[0] === 'metadata') return 0;
-  if (code === 'UnknownField') return 1;
+  // The server knows generateName, though no name comes of it here.
+  if (code === 'UnknownField') return path[1] === 'generateName' ? 3 : 1;
   const given = path.reduce<unknown>((value, part) => (value as Record<string, unknown> | undefined)?.[part], object);
-  // The fields of a mapping that stands where none may are unknown ones.
-  return code === 'WrongType' && isMapping(given) ? 2 : 3;
+  // The fields of mappings that stand where none may are unknown ones.
+  return code === 'WrongType' && holdsMapping(given) ? 2 : 3;
+}
+
+function holdsMapping(value: unknown): boolean {
+  return Array.isArray(value) ? value.some(holdsMapping) : isMapping(value);
+}
+
+/** Metadata is decoded in the order of its fields' names, up to the first that does not fit. */
+function inDecodingOrder(a: Problem, b: Problem): number {
+  if (a.code !== 'WrongType' || a.path[0] !== 'metadata') return 0;
+  return formatPath(a.path) < formatPath(b.path) ? -1 : 1;
 }
 
 /**
@@ -111,7 +122,9 @@ export function validateObject(value: unknown): Validation {
     problems.push(...checkSchema(kind, spec), ...checkRules(schema as RuleSchema, spec, ['spec']));
   }
   if (problems.length > 0 || meta === undefined) {
-    return { problems: boundProblems(problems.sort((a, b) => rank(a, value) - rank(b, value))) };
+    return {
+      problems: boundProblems(problems.sort((a, b) => rank(a, value) - rank(b, value) || inDecodingOrder(a, b))),
+    };
   }
   return { object: { apiVersion: API_VERSION, kind, metadata: meta, spec } as PolicyObject, problems: [] };
 }

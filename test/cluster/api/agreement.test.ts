@@ -48,8 +48,8 @@ function namedFields({ message, fields }: Verdict): string[] {
   );
   const rest = [
     [/Go value of type v1\.ObjectMeta/, 'metadata'],
-    [/'Kind' is missing|cannot be handled as|does not match the expected kind|no kind/i, 'kind'],
-    [/API version in the data|apiVersion/, 'apiVersion'],
+    [/version\/kind|'Kind' is missing|cannot be handled as|does not match the expected kind|no kind/i, 'kind'],
+    [/version\/kind|API version in the data|apiVersion|in version "(?!v1alpha1")/, 'apiVersion'],
   ] as const;
   const whole = rest.filter(([pattern]) => pattern.test(message)).map(([, field]) => field);
   return [...fields.filter((field) => field !== '<nil>'), ...unknown, ...undecodable, ...whole];
@@ -58,6 +58,12 @@ function namedFields({ message, fields }: Verdict): string[] {
 /** The server points at a list where a rule of CEL sees the whole of it, and into a mapping that should be none. */
 const isWithin = (a: string, b: string): boolean => a === b || ['.', '['].some((mark) => a.startsWith(`${b}${mark}`));
 
+/** JSON is YAML, but for characters that a file may hold only as an escape. */
+const asciiJson = (value: unknown): string =>
+  JSON.stringify(value).replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+let namedLater = 0;
+
 function disagreement(object: unknown, verdict: Verdict, recipe: string): string | undefined {
   const ours = validateObject(object);
   const says = `${recipe}: ${JSON.stringify(object).slice(0, 600)}: server ${verdict.status} ${verdict.message.slice(0, 400)}`;
@@ -65,12 +71,18 @@ function disagreement(object: unknown, verdict: Verdict, recipe: string): string
   if (![201, 400, 422].includes(verdict.status)) return `neither taken nor refused: ${says}`;
   if ((ours.object !== undefined) !== isTaken)
     return `only ${isTaken ? 'the server' : 'check'} takes it: ${says}; check: ${ours.problems[0]?.message}`;
-  const asFile = loadPolicyFile('object.yaml', JSON.stringify(object)).objects.length === 1;
+  const asFile = loadPolicyFile('object.yaml', asciiJson(object)).objects.length === 1;
   if (asFile !== isTaken) return `as a file it is ${asFile ? 'taken' : 'refused'}: ${says}`;
   if (isTaken) return undefined;
-  const first = asServerWrites(ours.problems[0]!.path);
+  const [first, ...others] = ours.problems.map(({ path }) => asServerWrites(path));
   const named = namedFields(verdict);
-  if (named.some((field) => isWithin(field, first) || isWithin(first, field))) return undefined;
+  const isNamed = (field: string) => named.some((other) => isWithin(field, other) || isWithin(other, field));
+  if (isNamed(first!)) return undefined;
+  // The server passes over a list that stands where a time may, as long as anything else is wrong.
+  if (others.some(isNamed)) {
+    namedLater++;
+    return undefined;
+  }
   return `check names ${formatPath(ours.problems[0]!.path)} first, the server ${named.join(', ')}: ${says}`;
 }
 
@@ -89,6 +101,7 @@ describe(`${count} generated objects`, () => {
       await Promise.all(batch);
     }
     expect(disagreements.slice(0, 5)).toEqual([]);
+    expect(namedLater).toBeLessThan(count * 0.005);
     expect(taken.by).toBeGreaterThan(count * 0.2);
     expect(taken.by).toBeLessThan(count * 0.5);
   }, 300_000);
@@ -123,7 +136,11 @@ describe('the size of an object', () => {
       apiVersion: 'portcullis.dev/v1alpha1',
       kind: 'IpBlocklist',
       metadata: { name: 'agreement-large' },
-      spec: { entries: Array.from({ length: entries }, (_, i) => ({ cidr: `198.${i >> 8}.${i & 255}.100/32` })) },
+      spec: {
+        entries: Array.from({ length: entries }, (_, i) => ({
+          cidr: `198.100.${100 + (i % 150)}.${100 + Math.floor(i / 150)}/32`,
+        })),
+      },
     });
   afterAll(() => cluster.kubectl(['delete', 'ipblocklist', 'agreement-large', '--ignore-not-found']));
 
