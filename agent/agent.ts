@@ -1,26 +1,28 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { PortcullisError } from '../api/errors.ts';
+import { BreakGlass } from './break-glass.ts';
 import { blockRecords } from './datapath/blocks.ts';
 import { Datapath } from './datapath/datapath.ts';
 import { layoutVersion } from './datapath/layout.ts';
-import type { DatapathOptions } from './datapath/options.ts';
 import { readView } from './datapath/read-view.ts';
 import { TrackedSources } from './datapath/tracked-sources.ts';
 import type { BlockRecord, DatapathView } from './datapath/view.ts';
+import { datapathOptions } from './datapath-options.ts';
 import { EventReader } from './event-reader.ts';
 import type { Finding } from './finding.ts';
 import type { HostSnapshot } from './host/snapshot.ts';
 import { watchHost } from './host/watch.ts';
+import { openSupply, type PolicySupply } from './policy-supply.ts';
 import { StatusFile } from './report/file.ts';
+import { buildNodeReport } from './report/node-report.ts';
 import { buildStatus } from './report/status.ts';
 import type { DesiredState } from './resolve/desired-state.ts';
 import { earliest } from './resolve/expiry.ts';
 import { resolve } from './resolve/resolve.ts';
-import { type RunSettings, trackingDomains } from './settings.ts';
-import { DirectorySource } from './source/directory.ts';
+import type { RunSettings } from './settings.ts';
 import type { PolicySnapshot } from './source/policy-source.ts';
 import { restoreBlocks, saveableBlocks } from './state/blocks.ts';
-import { type SavedBlock, StateStore } from './state/state-store.ts';
+import { orNothing } from './state/or-nothing.ts';
+import { bootId, type SavedBlock, StateStore } from './state/state-store.ts';
 import { ConnectionLog } from './telemetry/connections.ts';
 import { FindingLog } from './telemetry/findings.ts';
 import { type Log, logFinding, logTelemetry } from './telemetry/log.ts';
@@ -35,6 +37,9 @@ const SECOND_MS = 1000;
 const BLOCKS_EVERY_SECONDS = 2;
 const SAVE_EVERY_SECONDS = 5;
 const COLLECT_EVERY_SECONDS = 10;
+/** A packet that was under way when an exception came into force may still have made a block; after that none can. */
+const LIFTS = 3;
+const LIFT_AGAIN_MS = 2000;
 /** A wall clock that moved by more against the monotonic one was set by somebody. */
 const CLOCK_STEP_MS = 1000;
 /** After a failed apply; the kernel holds its last good state meanwhile. */
@@ -44,26 +49,6 @@ const REATTACH_MS = 30_000;
 const REFUSALS: readonly string[] = ['AttachFailed', 'ForeignXdpProgram', 'BpfLoadFailed'];
 /** setTimeout takes no longer than this. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-
-const datapathOptions = (settings: RunSettings): DatapathOptions => ({
-  pinPath: settings.pinPath,
-  xdpMode: settings.xdpMode,
-  maxExtensionHeaders: settings.maxExtensionHeaders,
-  connectionEventsPerSecond: settings.connectionEventsPerSecond,
-  blockEventsPerSecond: settings.blockEventsPerSecond,
-  sizes: {
-    domains: trackingDomains(settings.maxFirstTargets),
-    maxBlocks: settings.maxBlocks,
-    maxManualBlocks: settings.maxManualBlocks,
-    maxNeverBlock: settings.maxNeverBlock,
-    maxOwnAddresses: settings.maxOwnAddresses,
-    maxListEntries: settings.maxListEntries,
-    maxAllowEntries: settings.maxAllowEntries,
-    maxOwners: settings.maxOwners,
-    concernCells: settings.concernCells,
-    ringBufferBytes: settings.ringBufferBytes,
-  },
-});
 
 interface LastApply {
   readonly atMs: number;
@@ -78,6 +63,7 @@ const nothingDesired: DesiredState = {
   onLink: [],
   ownAddresses: [],
   owners: [],
+  exceptions: [],
   findings: [],
 };
 
@@ -86,12 +72,15 @@ export class Agent {
   readonly #settings: RunSettings;
   readonly #log: Log;
   readonly #datapath: Datapath;
-  readonly #source: DirectorySource;
+  readonly #supply: PolicySupply;
+  readonly #breakGlass: BreakGlass;
   readonly #state: StateStore | undefined;
   #blocksToRestore: readonly SavedBlock[];
   readonly #startedAtMs = Date.now();
 
   #policies: PolicySnapshot | undefined;
+  /** What `#desired` was made of. */
+  #resolved: PolicySnapshot | undefined;
   #host: HostSnapshot | undefined;
   #desired: DesiredState = nothingDesired;
   #lastApply: LastApply | undefined;
@@ -102,6 +91,10 @@ export class Agent {
   #hostFinding: Finding | undefined;
   /** An earlier agent's programs run, and what it was told is not known: until every file could be read once, they stay. */
   #isPastUnknown: boolean;
+  /** Exceptions whose blocks were lifted, and how often they still are to be. */
+  #lifted = '';
+  #liftsLeft = 0;
+  #offeredAtMs = 0;
   #wake = () => {};
   #isDue = false;
 
@@ -116,7 +109,8 @@ export class Agent {
     settings: RunSettings;
     log: Log;
     datapath: Datapath;
-    source: DirectorySource;
+    supply: PolicySupply;
+    metrics: AgentMetrics;
     state: StateStore | undefined;
     blocks: readonly SavedBlock[];
     isPastUnknown: boolean;
@@ -124,7 +118,8 @@ export class Agent {
     this.#settings = parts.settings;
     this.#log = parts.log;
     this.#datapath = parts.datapath;
-    this.#source = parts.source;
+    this.#supply = parts.supply;
+    this.#metrics = parts.metrics;
     this.#state = parts.state;
     this.#blocksToRestore = parts.blocks;
     this.#isPastUnknown = parts.isPastUnknown;
@@ -140,7 +135,8 @@ export class Agent {
         ),
     );
     this.#tracked = new TrackedSources(this.#datapath.tables);
-    this.#metrics = new AgentMetrics({ version, layoutVersion, read: () => this.#readMetrics() });
+    this.#breakGlass = new BreakGlass(parts.settings.breakGlassFile, () => this.#onBreakGlass());
+    if (this.#breakGlass.reason !== undefined) this.#onBreakGlass();
   }
 
   /** @throws PortcullisError for settings, kernels and pin paths that cannot work; see Datapath.open */
@@ -153,14 +149,17 @@ export class Agent {
       { event: 'datapath-opened', adopted: datapath.adopted, interfaces: datapath.attachedInterfaces().length },
       fresh ? 'tables made' : 'tables and programs adopted',
     );
-    const [lastGood, blocks] = await Promise.all([
-      orNothing(state?.loadObjects(), log),
-      fresh ? orNothing(state?.loadBlocksOfEarlierBoot(Date.now()), log) : [],
-    ]);
-    const { policies: directory, maxPolicyFiles: maxFiles, maxFileBytes } = settings;
-    const source = new DirectorySource({ directory, maxFiles, maxFileBytes, lastGood });
-    const isPastUnknown = datapath.adopted && lastGood.length === 0;
-    return new Agent({ settings, log, datapath, source, state, blocks, isPastUnknown });
+    let agent: Agent | undefined;
+    const read = () => {
+      if (agent === undefined) throw new Error('the agent is not there yet');
+      return agent.#readMetrics();
+    };
+    const metrics = new AgentMetrics({ version, layoutVersion, read });
+    const supply = await openSupply({ settings, state, log, registry: metrics.registry });
+    const blocks = fresh ? ((await orNothing(state?.loadBlocksOfEarlierBoot(Date.now()), log)) ?? []) : [];
+    const isPastUnknown = datapath.adopted && !supply.hasLastGood;
+    agent = new Agent({ settings, log, datapath, supply, metrics, state, blocks, isPastUnknown });
+    return agent;
   }
 
   /** Until `signal` aborts; then everything is written down and let go, and nothing detached. */
@@ -179,12 +178,15 @@ export class Agent {
       scans: this.#scans,
       connections: this.#connections,
       interfaceName: (ifindex) => this.#interfaceName(ifindex),
+      onBlock: () => this.#onBlock(),
     });
     const loops = [
-      this.#source.run(ending, (snapshot) => {
+      this.#supply.run(ending, (snapshot) => {
         this.#policies = snapshot;
+        this.#breakGlass.setAnnotation(snapshot.cluster?.breakGlass ?? false);
         this.#request();
       }),
+      this.#breakGlass.run(ending),
       watchHost(ending, {
         onSnapshot: (host) => {
           this.#host = host;
@@ -242,6 +244,7 @@ export class Agent {
         if (!this.#isDue) continue;
       }
       this.#isDue = false;
+      this.#heedBreakGlass();
       if (this.#policies && this.#host) againAtMs = await this.#applyOnce(this.#policies, this.#host);
     }
   }
@@ -254,11 +257,21 @@ export class Agent {
       const desired = resolve({
         policies: policies.portScanPolicies,
         lists: policies.ipBlocklists,
+        exceptions: policies.sourceExceptions,
         host,
-        nodeLabels: this.#settings.nodeLabels,
+        nodeLabels: policies.cluster?.nodeLabels ?? this.#settings.nodeLabels,
+        ...(policies.cluster && { cluster: policies.cluster }),
         neverBlock: this.#settings.neverBlock,
         nowMs: atMs,
       });
+      if (this.#breakGlass.reason !== undefined) {
+        this.#desired = desired;
+        this.#resolved = policies;
+        this.#tellFindings();
+        await this.#savePolicies();
+        this.#offerReport();
+        return desired.nextChangeAtMs;
+      }
       if (policies.findings.every(({ severity }) => severity !== 'error')) this.#isPastUnknown = false;
       const { findings } = await this.#datapath.apply(desired, {
         prepare: () => this.#restoreBlocks(),
@@ -266,6 +279,7 @@ export class Agent {
       });
       const durationMs = performance.now() - startedMs;
       this.#desired = desired;
+      this.#resolved = policies;
       this.#applyFindings = findings;
       this.#lastApply = { atMs, durationMs };
       this.#metrics.observeApply({ ok: true, durationMs, atMs });
@@ -280,17 +294,66 @@ export class Agent {
         );
       else this.#log.logger.debug({ event: 'applied', durationMs: Math.round(durationMs) }, 'policies applied');
       this.#applied = true;
+      const liftAtMs = (await this.#liftBlocks()) ? Date.now() + LIFT_AGAIN_MS : undefined;
       this.#tellFindings();
-      await this.#saveObjects();
+      this.#offerReport();
+      await this.#savePolicies();
       const reattachAtMs = findings.some(({ code }) => REFUSALS.includes(code)) ? atMs + REATTACH_MS : undefined;
-      return earliest([desired.nextChangeAtMs, reattachAtMs]);
+      return earliest([desired.nextChangeAtMs, reattachAtMs, liftAtMs]);
     } catch (error) {
       const durationMs = performance.now() - startedMs;
       this.#lastApply = { atMs, durationMs, error: messageOf(error) };
       this.#metrics.observeApply({ ok: false, durationMs, atMs });
       this.#complain('apply', error);
+      this.#offerReport();
       return Date.now() + RETRY_MS;
     }
+  }
+
+  #onBreakGlass(): void {
+    const { reason } = this.#breakGlass;
+    const { logger } = this.#log;
+    if (reason === undefined) logger.warn({ event: 'break-glass-over' }, 'break-glass is over: attaching again');
+    else logger.warn({ event: 'break-glass', reason }, 'break-glass: detaching everything');
+    this.#request();
+  }
+
+  /** Called between two applies only, so that none attaches again what is detached here. */
+  #heedBreakGlass(): void {
+    if (this.#breakGlass.reason === undefined) return;
+    try {
+      const interfaces = this.#datapath.detachAll();
+      if (interfaces > 0) this.#log.logger.warn({ event: 'detached', interfaces }, 'everything is detached');
+    } catch (error) {
+      this.#complain('break-glass', error);
+      this.#isDue = true;
+    }
+    this.#tellFindings();
+    this.#offerReport();
+  }
+
+  /** Blocks of sources that an exception spares since now. True when it is to be done once more. */
+  async #liftBlocks(): Promise<boolean> {
+    const { exceptions } = this.#desired;
+    const now = JSON.stringify(exceptions);
+    if (now !== this.#lifted) this.#liftsLeft = LIFTS;
+    this.#lifted = now;
+    if (this.#liftsLeft === 0 || exceptions.length === 0) return false;
+    this.#liftsLeft--;
+    const { blocks, forgotten } = await this.#datapath.liftBlocks(exceptions);
+    if (blocks.length + forgotten > 0) {
+      this.#recentBlocks = undefined;
+      const fields = { event: 'blocks-lifted', blocks: blocks.length, forgotten };
+      this.#log.logger.info(fields, 'blocks were lifted by source exceptions');
+    }
+    return this.#liftsLeft > 0;
+  }
+
+  /** A block is news for the cluster; a flood of them is not told one by one. */
+  #onBlock(): void {
+    if (performance.now() - this.#offeredAtMs < SECOND_MS) return;
+    this.#recentBlocks = undefined;
+    this.#offerReport();
   }
 
   /** Once, between the tables and the first attachment, so that no packet comes between. */
@@ -330,6 +393,7 @@ export class Agent {
           this.#tableFindings = this.#tableWatch.update(this.#view(), nowMs);
           this.#tellFindings();
           statusFile?.offer(() => this.#status());
+          this.#offerReport();
         }
         if (second % SAVE_EVERY_SECONDS === 0) await this.#saveBlocks();
         if (second % COLLECT_EVERY_SECONDS === 0) await this.#datapath.collect();
@@ -347,6 +411,8 @@ export class Agent {
       ...this.#applyFindings,
       ...this.#tableFindings,
       ...(this.#hostFinding ? [this.#hostFinding] : []),
+      ...this.#supply.findings(),
+      ...(this.#breakGlass.finding ? [this.#breakGlass.finding] : []),
     ];
   }
 
@@ -385,6 +451,7 @@ export class Agent {
       view: this.#view(),
       blockedByPolicy: countBlocked(this.#blocks(), Date.now()),
       findings: this.#findings(),
+      isDetached: this.#breakGlass.reason !== undefined,
       policyErrors: (this.#policies?.findings ?? []).filter(({ severity }) => severity === 'error').length,
       logLinesSuppressed: {
         connection: this.#connections.suppressed,
@@ -395,13 +462,12 @@ export class Agent {
   }
 
   #status() {
-    const generations = new Map(
-      [...(this.#policies?.portScanPolicies ?? []), ...(this.#policies?.ipBlocklists ?? [])].flatMap(
-        ({ kind, metadata }) =>
-          metadata.generation === undefined ? [] : [[`${kind}/${metadata.name}`, metadata.generation] as const],
-      ),
-    );
-    return buildStatus({
+    return buildStatus({ ...this.#reported(), generations: generationsOf(this.#policies) });
+  }
+
+  /** What the status file and the NodeReport are both made of. */
+  #reported() {
+    return {
       version,
       startedAtMs: this.#startedAtMs,
       nowMs: Date.now(),
@@ -410,7 +476,29 @@ export class Agent {
       view: this.#applied ? this.#view() : emptyView,
       blocks: this.#blocks(),
       findings: this.#findings(),
-      generations,
+    };
+  }
+
+  /** Never before something was applied, or everything detached. */
+  #offerReport(): void {
+    const { reason } = this.#breakGlass;
+    if (this.#lastApply === undefined && reason === undefined) return;
+    this.#offeredAtMs = performance.now();
+    this.#supply.offerReport?.(({ name }) => {
+      const cluster = this.#resolved?.cluster;
+      return buildNodeReport({
+        ...this.#reported(),
+        nodeName: name,
+        ...(cluster?.nodeUid !== undefined && { nodeUid: cluster.nodeUid }),
+        layoutVersion,
+        bootId: bootId(),
+        refused: this.#policies?.cluster?.refused ?? [],
+        generations: generationsOf(this.#resolved),
+        wantedGenerations: generationsOf(this.#policies),
+        prefixSets: cluster?.prefixSets ?? new Map(),
+        ...(this.#breakGlass.reason !== undefined && { breakGlass: this.#breakGlass.reason }),
+        links: this.#host?.links ?? [],
+      });
     });
   }
 
@@ -419,7 +507,12 @@ export class Agent {
       address,
       render: () => this.#metrics.render(),
       contentType: this.#metrics.registry.contentType,
-      health: () => ({ applied: this.#applied, notReady: this.#lastApply?.error ?? '' }),
+      health: () => ({
+        // Who is told to attach nothing does what he is told.
+        applied: this.#applied || this.#breakGlass.reason !== undefined,
+        ...(this.#supply.waitsFor !== undefined && { waitsFor: this.#supply.waitsFor }),
+        notReady: this.#lastApply?.error ?? '',
+      }),
       signal,
       onError: (error) => this.#complain('metrics', error),
     });
@@ -428,14 +521,12 @@ export class Agent {
   }
 
   async #save(): Promise<void> {
-    await this.#saveObjects();
+    await this.#savePolicies();
     await this.#saveBlocks();
   }
 
-  async #saveObjects(): Promise<void> {
-    await this.#state
-      ?.saveObjects(this.#source.goodObjects())
-      .catch((error: unknown) => this.#complain('state', error));
+  async #savePolicies(): Promise<void> {
+    await this.#supply.save().catch((error: unknown) => this.#complain('state', error));
   }
 
   async #saveBlocks(): Promise<void> {
@@ -453,13 +544,10 @@ export class Agent {
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** A damaged state file must not keep the agent from guarding the node: it is told and left aside. */
-const orNothing = async <T>(loading: Promise<readonly T[]> | undefined, log: Log): Promise<readonly T[]> => {
-  try {
-    return (await loading) ?? [];
-  } catch (error) {
-    if (!(error instanceof PortcullisError)) throw error;
-    log.logger.error({ event: 'failed', what: 'state', code: error.code, remedy: error.remedy }, error.message);
-    return [];
-  }
-};
+/** By `Kind/name`. */
+const generationsOf = (policies: PolicySnapshot | undefined): Map<string, number> =>
+  new Map(
+    [...(policies?.portScanPolicies ?? []), ...(policies?.ipBlocklists ?? [])].flatMap(({ kind, metadata }) =>
+      metadata.generation === undefined ? [] : [[`${kind}/${metadata.name}`, metadata.generation] as const],
+    ),
+  );

@@ -21,17 +21,25 @@ export class EventReader {
   readonly #names: EventNames;
   /** Connections by owner since the last look that were not decoded. */
   readonly #counted: Uint32Array;
+  readonly #onBlock: () => void;
   #seen = 0;
   #nowMs = 0;
   #hasRoom = true;
 
   constructor(
     datapath: EventSource,
-    to: { scans: ScanRecorder; connections: ConnectionLog; interfaceName: (ifindex: number) => string | undefined },
+    to: {
+      scans: ScanRecorder;
+      connections: ConnectionLog;
+      interfaceName: (ifindex: number) => string | undefined;
+      /** After each block that was heard of. */
+      onBlock?: () => void;
+    },
   ) {
     this.#datapath = datapath;
     this.#scans = to.scans;
     this.#connections = to.connections;
+    this.#onBlock = to.onBlock ?? (() => {});
     this.#counted = new Uint32Array(datapath.options.sizes.maxOwners);
     this.#names = {
       policy: (owner) => this.#datapath.owners.byId(owner)?.name ?? `#${owner}`,
@@ -64,7 +72,10 @@ export class EventReader {
     if (event?.kind === 'connection') {
       this.#connections.add(event, this.#nowMs);
       this.#hasRoom = this.#connections.hasRoom(this.#nowMs);
-    } else if (event?.kind === 'block') this.#scans.onEvent(event, this.#nowMs);
+    } else if (event?.kind === 'block') {
+      this.#scans.onEvent(event, this.#nowMs);
+      this.#onBlock();
+    }
   }
 
   #look(): void {

@@ -19,8 +19,8 @@ const helpFlag = `  -h, --help
 
 const texts: Readonly<Record<CommandName, CommandText>> = {
   run: {
-    usage: 'run --policies DIR [FLAGS]',
-    summary: 'guard this host by the policies in a directory',
+    usage: 'run (--policies DIR | --kubernetes --node-name NAME) [FLAGS]',
+    summary: 'guard this host by the policies in a directory or in an API server',
     details: `Attaches to the interfaces that the policies select, and follows changes of the policies and of the host until it
 is stopped by SIGTERM or SIGINT. What is attached stays in force after that: "detach" removes it.
 
@@ -125,11 +125,10 @@ function flagHelp(setting: Setting<unknown>): string {
   const { flag, form, description } = setting;
   const notes = [`${sentence(form.allowed)}.`, defaultNote(setting), `${environmentName(flag)}.`];
   const repeat = setting.repeatable === true ? ' May be repeated.' : '';
-  return `  --${flag} ${form.placeholder}\n${wrap(description + repeat, 6)}${wrap(notes.join(' '), 6)}`;
+  return `  ${`--${flag} ${form.placeholder}`.trimEnd()}\n${wrap(description + repeat, 6)}${wrap(notes.join(' '), 6)}`;
 }
 
 function defaultNote(setting: Setting<unknown>): string {
-  if (setting.required === true) return 'Required.';
   return setting.default === undefined || setting.default === '' ? 'Default none.' : `Default ${setting.default}.`;
 }
 

@@ -1,5 +1,5 @@
 import { addressBits, formatAddress, formatPrefix, masked, parseAddress, parsePrefixOrAddress } from '../api/cidr.ts';
-import { parseDuration } from '../api/duration.ts';
+import { formatDuration, parseDuration } from '../api/duration.ts';
 import { isLabelKey, isLabelValue } from '../api/label-selector.ts';
 import { grouped } from './commands/format-text.ts';
 
@@ -13,7 +13,18 @@ export interface ValueForm<T> {
   readonly read: (text: string) => T | undefined;
   /** A spelling that would be taken instead of the text at fault, where there is one. */
   readonly suggest?: (text: string) => string | undefined;
+  /** The flag alone says true. */
+  readonly isToggle?: true;
 }
+
+export const toggle: ValueForm<boolean> = {
+  placeholder: '',
+  allowed: 'true or false',
+  read: (text) => (text === 'true' ? true : text === 'false' ? false : undefined),
+  suggest: (text) =>
+    ({ 1: 'true', yes: 'true', on: 'true', 0: 'false', no: 'false', off: 'false' })[text.toLowerCase()],
+  isToggle: true,
+};
 
 // NUL ends a path for the kernel, so what follows it would be lost in silence.
 const usablePath = /^[^\0]{1,4096}$/;
@@ -158,6 +169,27 @@ export const source: ValueForm<string> = {
     const prefix = parsePrefixOrAddress(text.trim().replace(/%[^/]*/, ''));
     return prefix && formatPrefix(masked(prefix)).replace(/^([^:]*)\/32$|^(.*)\/128$/, '$1$2');
   },
+};
+
+/** In ms. */
+export function duration(minMs: number, maxMs: number): ValueForm<number> {
+  return {
+    placeholder: 'DURATION',
+    allowed: `a duration from ${formatDuration(minMs)} to ${formatDuration(maxMs)}, such as 500ms, 90s or 1h30m`,
+    read: (text) => inRange(parseDuration(text), minMs, maxMs),
+    suggest: (text) => (/^\d+$/.test(text) ? `${text}s` : undefined),
+  };
+}
+
+/** As the API has names of objects: a DNS subdomain. */
+export const objectName: ValueForm<string> = {
+  placeholder: 'NAME',
+  allowed: 'a name of lower-case letters, digits, "-" and ".", at most 253',
+  read: (text) =>
+    text.length <= 253 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(text)
+      ? text
+      : undefined,
+  suggest: (text) => text.trim().toLowerCase(),
 };
 
 const maxBlockMs = 720 * 3_600_000;

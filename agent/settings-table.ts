@@ -1,21 +1,30 @@
 import {
   absolutePath,
+  duration,
   integer,
   type ListenAddress,
   labels,
   listenAddress,
   nextPowerOfTwo,
+  objectName,
   oneOf,
   path,
   powerOfTwo,
   prefixes,
+  toggle,
   type ValueForm,
 } from './setting-values.ts';
 import type { LogLevel } from './telemetry/log.ts';
 
 /** Everything that `run` can be told, read and checked. */
 export interface RunSettings {
-  readonly policies: string;
+  /** Either this, or `kubernetes` with `nodeName`. */
+  readonly policies: string | undefined;
+  readonly kubernetes: boolean;
+  readonly nodeName: string | undefined;
+  readonly kubeconfig: string | undefined;
+  readonly readJitterMs: number;
+  readonly breakGlassFile: string;
   readonly state: string | undefined;
   readonly pinPath: string;
   readonly statusFile: string | undefined;
@@ -26,6 +35,7 @@ export interface RunSettings {
   /** Canonical prefixes. */
   readonly neverBlock: readonly string[];
   readonly logLevel: LogLevel;
+  readonly reportIntervalMs: number;
   readonly maxExtensionHeaders: number;
   /** As asked for; trackingDomains() tells what it comes to. */
   readonly maxFirstTargets: number;
@@ -47,11 +57,10 @@ export interface RunSettings {
 export interface Setting<T> {
   /** Without the leading dashes. */
   readonly flag: string;
-  readonly group: 'Policies and files' | 'Node' | 'Reporting' | 'Table sizes' | 'Limits';
+  readonly group: 'Policies and files' | 'Kubernetes' | 'Node' | 'Reporting' | 'Table sizes' | 'Limits';
   readonly form: ValueForm<Exclude<T, undefined>>;
   /** As it would be written on the command line; absent when there is none. */
   readonly default?: string;
-  readonly required?: true;
   /** The flag may be repeated: the values are joined by commas. */
   readonly repeatable?: true;
   readonly description: string;
@@ -73,8 +82,8 @@ export const settingTable: { readonly [K in keyof RunSettings]: Setting<RunSetti
     flag: 'policies',
     group: 'Policies and files',
     form: path('DIR'),
-    required: true,
-    description: 'Directory of the policy files, *.yaml and *.yml. It is watched for changes.',
+    description:
+      'Directory of the policy files, *.yaml and *.yml. It is watched for changes. Required, unless --kubernetes is given.',
   },
   state: {
     flag: 'state',
@@ -104,6 +113,43 @@ export const settingTable: { readonly [K in keyof RunSettings]: Setting<RunSetti
     default: '4194304',
     description: 'Size of one policy file; a larger one is refused.',
   },
+  kubernetes: {
+    flag: 'kubernetes',
+    group: 'Kubernetes',
+    form: toggle,
+    default: 'false',
+    description:
+      'Take the policies from a Kubernetes API server, and write what is done into the NodeReport of this node.',
+  },
+  nodeName: {
+    flag: 'node-name',
+    group: 'Kubernetes',
+    form: objectName,
+    description: "Name of this machine's Node. Required with --kubernetes.",
+  },
+  kubeconfig: {
+    flag: 'kubeconfig',
+    group: 'Kubernetes',
+    form: path('FILE'),
+    description:
+      'How to reach the API server. Without it: KUBECONFIG, then the service account of the pod, then ~/.kube/config.',
+  },
+  reportIntervalMs: {
+    flag: 'report-interval',
+    group: 'Kubernetes',
+    form: duration(1_000, 3_600_000),
+    default: '30s',
+    description:
+      'Least time between reports while there is news without end, after the first three; longer in clusters of more than 1,000 nodes.',
+  },
+  readJitterMs: {
+    flag: 'read-jitter',
+    group: 'Kubernetes',
+    form: duration(0, 60_000),
+    default: '500ms',
+    description:
+      'A policy that changed is read after a random time up to this, so that the agents of a cluster do not all ask at once.',
+  },
   xdpMode: {
     flag: 'xdp-mode',
     group: 'Node',
@@ -118,7 +164,15 @@ export const settingTable: { readonly [K in keyof RunSettings]: Setting<RunSetti
     form: labels,
     default: '',
     repeatable: true,
-    description: "This node's labels, which spec.nodeSelector of a policy selects by.",
+    description:
+      "This node's labels, which spec.nodeSelector of a policy selects by. With --kubernetes the Node has them.",
+  },
+  breakGlassFile: {
+    flag: 'break-glass-file',
+    group: 'Node',
+    form: absolutePath('FILE'),
+    default: '/run/portcullis/break-glass',
+    description: 'As long as a file of this name exists, everything is detached and nothing is dropped.',
   },
   neverBlock: {
     flag: 'never-block',

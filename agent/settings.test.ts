@@ -24,6 +24,12 @@ describe('run', () => {
   test('has a default for everything but the directory of policies', () => {
     expect(run(['--policies', '/etc/portcullis'])).toEqual({
       policies: '/etc/portcullis',
+      kubernetes: false,
+      nodeName: undefined,
+      kubeconfig: undefined,
+      reportIntervalMs: 30_000,
+      readJitterMs: 500,
+      breakGlassFile: '/run/portcullis/break-glass',
       state: undefined,
       pinPath: '/sys/fs/bpf/portcullis',
       statusFile: undefined,
@@ -50,17 +56,44 @@ describe('run', () => {
     });
   });
 
-  test('refuses to run without a directory of policies', () => {
+  test('refuses to run without a source of policies', () => {
     expect(refusal(['run'])).toMatchObject({
       code: 'BadSetting',
       field: '--policies',
-      remedy: 'Give --policies DIR, or set PORTCULLIS_POLICIES.',
+      remedy: 'Give --policies DIR, or set PORTCULLIS_POLICIES, or --kubernetes to take them from an API server.',
     });
+  });
+
+  test.each([
+    ['as a flag alone', ['--kubernetes', '--node-name', 'n1'], {}],
+    ['as a flag with its value', ['--node-name=n1', '--kubernetes=true'], {}],
+    ['by the environment', [], { PORTCULLIS_KUBERNETES: 'true', PORTCULLIS_NODE_NAME: 'n1' }],
+    ['as a flag against the environment', ['--kubernetes', '--node-name=n1'], { PORTCULLIS_KUBERNETES: 'false' }],
+  ])('takes policies from an API server when told so %s', (_, args, env) => {
+    expect(run(args, env)).toMatchObject({ kubernetes: true, nodeName: 'n1', policies: undefined });
+  });
+
+  test.each([
+    ['a directory beside it', ['--kubernetes', '--node-name=n', '--policies=/p'], '--policies'],
+    ['no name of the node', ['--kubernetes'], '--node-name'],
+    ['a name that no Node can have', ['--kubernetes', '--node-name=Node_1'], '--node-name'],
+    ['labels, which the Node has', ['--kubernetes', '--node-name=n', '--node-labels=a=b'], '--node-labels'],
+    ['a value that is neither true nor false', ['--kubernetes=maybe', '--node-name=n'], '--kubernetes'],
+    ['a name of a node without it', ['--policies=/p', '--node-name=n'], '--node-name'],
+    ['a kubeconfig without it', ['--policies=/p', '--kubeconfig=/k'], '--kubeconfig'],
+  ])('refuses with --kubernetes %s', (_, args, field) => {
+    expect(refusal(['run', ...args])).toMatchObject({ code: 'BadSetting', field });
   });
 
   test('takes each setting as a flag or as a variable, and the flag wins', () => {
     const given: Record<keyof RunSettings, [string, unknown, string]> = {
       policies: ['/a', '/a', '/b'],
+      kubernetes: ['true', true, 'false'],
+      nodeName: ['a.b', 'a.b', 'c'],
+      kubeconfig: ['/a', '/a', '/b'],
+      reportIntervalMs: ['1m30s', 90_000, '1s'],
+      readJitterMs: ['0s', 0, '1s'],
+      breakGlassFile: ['/a', '/a', '/b'],
       state: ['/a', '/a', '/b'],
       pinPath: ['/a', '/a', '/b'],
       statusFile: ['/a', '/a', '/b'],
@@ -90,9 +123,16 @@ describe('run', () => {
       [string, unknown, string],
     ][]) {
       const { flag } = settingTable[name];
-      const policies = name === 'policies' ? [] : ['--policies', '/p'];
+      const isOfCluster = ['kubernetes', 'nodeName', 'kubeconfig'].includes(name);
+      const cluster = [
+        ...(name === 'kubernetes' ? [] : ['--kubernetes']),
+        ...(name === 'nodeName' ? [] : ['--node-name=n']),
+      ];
+      const policies = isOfCluster ? cluster : name === 'policies' ? [] : ['--policies', '/p'];
       const variable = environmentName(flag);
-      expect(run([...policies, `--${flag}`, text])[name], flag).toEqual(value);
+      expect(run([...policies, ...(name === 'kubernetes' ? [`--${flag}`] : [`--${flag}`, text])])[name], flag).toEqual(
+        value,
+      );
       expect(run(policies, { [variable]: text })[name], variable).toEqual(value);
       expect(run([...policies, `--${flag}=${text}`], { [variable]: other })[name], `${flag} over ${variable}`).toEqual(
         value,

@@ -37,6 +37,11 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** As for the entries of a list: nobody cuts off an eighth of the Internet by leaving a digit out. */
 const minLength = { 4: 8, 6: 16 } as const;
 
+/** Flags that stand alone. */
+const toggles: readonly string[] = Object.values<Setting<unknown>>(settingTable)
+  .filter(({ form }) => form.isToggle === true)
+  .map(({ flag }) => flag);
+
 const flagsOf: Readonly<Record<CommandName, readonly string[]>> = {
   run: Object.values(settingTable).map((setting) => setting.flag),
   check: ['output'],
@@ -131,7 +136,10 @@ function readFlags(command: CommandName, args: readonly string[]): GivenFlags {
     options: {
       help: { type: 'boolean', short: 'h' },
       ...Object.fromEntries(
-        flags.map((flag) => [flag, { type: 'string', ...(flag === 'output' ? { short: 'o' } : {}) }]),
+        flags.map((flag) => [
+          flag,
+          { type: toggles.includes(flag) ? 'boolean' : 'string', ...(flag === 'output' ? { short: 'o' } : {}) },
+        ]),
       ),
     },
   });
@@ -143,6 +151,7 @@ function readFlags(command: CommandName, args: readonly string[]): GivenFlags {
     if (token.kind !== 'option') continue;
     if (token.name === 'help') help = true;
     else if (!flags.includes(token.name)) throw unknownFlag(command, token.rawName);
+    else if (token.value === undefined && toggles.includes(token.name)) values.set(token.name, ['true']);
     else {
       // `--state --pin-path X` is a value forgotten, not a directory named "--pin-path".
       if (token.value === undefined || (!token.inlineValue && /^-./.test(token.value)))
@@ -188,7 +197,37 @@ function readRunSettings(values: GivenFlags['values'], env: Environment): RunSet
     settings[name] = readSetting(setting, values, env);
   }
   // settingTable has exactly the keys of RunSettings, each of its type.
-  return settings as unknown as RunSettings;
+  const read = settings as unknown as RunSettings;
+  checkSource(read);
+  return read;
+}
+
+/** Policies come from a directory or from an API server, and each has settings of its own. */
+function checkSource(settings: RunSettings): void {
+  const { policies, kubernetes, nodeName, kubeconfig, nodeLabels } = settings;
+  const refuse = (flag: string, problem: string, remedy: string) =>
+    new PortcullisError('BadSetting', `--${flag} ${problem}`, { field: `--${flag}`, remedy });
+  if (!kubernetes) {
+    if (policies === undefined)
+      throw missing(settingTable.policies, ', or --kubernetes to take them from an API server');
+    if (nodeName !== undefined) throw refuse('node-name', 'has no meaning without --kubernetes', 'Leave it out.');
+    if (kubeconfig !== undefined) throw refuse('kubeconfig', 'has no meaning without --kubernetes', 'Leave it out.');
+    return;
+  }
+  if (policies !== undefined) {
+    throw refuse('policies', 'and --kubernetes exclude each other', 'Give one of the two, as a flag or as a variable.');
+  }
+  if (nodeName === undefined) throw missing(settingTable.nodeName);
+  if (Object.keys(nodeLabels).length > 0) {
+    throw refuse('node-labels', 'has no meaning with --kubernetes', 'Leave it out, and label the Node.');
+  }
+}
+
+function missing({ flag, form }: Setting<string | undefined>, or = ''): PortcullisError {
+  return new PortcullisError('BadSetting', `--${flag} is missing`, {
+    field: `--${flag}`,
+    remedy: `Give --${flag} ${form.placeholder}, or set ${environmentName(flag)}${or}.`,
+  });
 }
 
 function readSetting<T>(setting: Setting<T>, values: GivenFlags['values'], env: Environment): T {
@@ -202,12 +241,6 @@ function readSetting<T>(setting: Setting<T>, values: GivenFlags['values'], env: 
     return readValue<unknown>(form, text, `--${flag}`) as T;
   }
   if (fromEnv !== undefined) return readValue<unknown>(form, fromEnv, variable) as T;
-  if (setting.required === true) {
-    throw new PortcullisError('BadSetting', `--${flag} is missing`, {
-      field: `--${flag}`,
-      remedy: `Give --${flag} ${form.placeholder}, or set ${variable}.`,
-    });
-  }
   // Only a setting whose type takes undefined has no default.
   if (setting.default === undefined) return undefined as T;
   return readValue<unknown>(form, setting.default, `--${flag}`) as T;

@@ -19,7 +19,7 @@ export function settingsMarkdown(): string {
     }
     group = setting.group;
     const { flag, form, description } = setting;
-    const standard = setting.required === true ? 'required' : setting.default ? `\`${setting.default}\`` : 'none';
+    const standard = setting.default ? `\`${setting.default}\`` : 'none';
     const repeat = setting.repeatable === true ? ' May be repeated.' : '';
     const cells = [`\`--${flag}\``, `\`${environmentName(flag)}\``, form.allowed, standard, description + repeat];
     lines.push(`| ${cells.map(escapeCell).join(' | ')} |`);

@@ -1,16 +1,20 @@
 import { readFileSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { parsePrefixOrAddress } from '../../api/cidr.ts';
 import { PortcullisError } from '../../api/errors.ts';
 import { validateObject } from '../../api/validate.ts';
 import { blockFlag } from '../datapath/layout.ts';
 import { writeAtomically } from '../report/file.ts';
+import { readSavedCluster, type SavedCluster } from '../source/cluster-state.ts';
 import type { SourcedObject } from '../source/directory.ts';
 
 const FORMAT_VERSION = 1;
 const OBJECTS_FILE = 'objects.json';
 const BLOCKS_FILE = 'blocks.json';
+const CLUSTER_FILE = 'cluster.json';
+/** Prefixes of lists out of ConfigMaps: files named by what they hold, so that one which is there need not be written again. */
+const CHUNKS_FOLDER = 'prefix-chunks';
 /** A block table's worth of blocks is about 20 MB; more cannot be ours. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
@@ -38,6 +42,7 @@ export class StateStore {
   readonly #folder: string;
   #savedObjects = '';
   #savedBlocks = '';
+  #savedCluster = '';
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -46,7 +51,7 @@ export class StateStore {
   /** @throws PortcullisError StateUnreadable when the folder cannot be made */
   async prepare(): Promise<void> {
     try {
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+      await mkdir(join(this.#folder, CHUNKS_FOLDER), { recursive: true, mode: 0o700 });
     } catch (cause) {
       throw unreadable(this.#folder, cause);
     }
@@ -63,6 +68,34 @@ export class StateStore {
     if (text === this.#savedObjects) return;
     await writeAtomically(join(this.#folder, OBJECTS_FILE), text);
     this.#savedObjects = text;
+  }
+
+  /** Undefined when nothing was saved, or by the agent of another node. @throws PortcullisError StateUnreadable for a file that is not ours or damaged */
+  async loadCluster(nodeName: string): Promise<SavedCluster | undefined> {
+    const saved = await this.#load(CLUSTER_FILE);
+    return isRecord(saved) ? readSavedCluster(saved.cluster, nodeName) : undefined;
+  }
+
+  /** `textOf` gives a chunk of one of the prefix sets, as long as it is not on disk already. */
+  async saveCluster(cluster: SavedCluster, textOf: (chunk: string) => string | undefined): Promise<void> {
+    const text = JSON.stringify({ formatVersion: FORMAT_VERSION, cluster });
+    if (text === this.#savedCluster) return;
+    const folder = join(this.#folder, CHUNKS_FOLDER);
+    const wanted = new Set(Object.values(cluster.prefixSets).flatMap(({ chunks }) => chunks));
+    const standing = new Set(await readdir(folder));
+    for (const chunk of wanted) {
+      const content = standing.has(chunk) ? undefined : textOf(chunk);
+      if (content !== undefined) await writeAtomically(join(folder, chunk), content);
+    }
+    await writeAtomically(join(this.#folder, CLUSTER_FILE), text);
+    // Last: until here the file that stands may name them.
+    for (const name of standing) if (!wanted.has(name)) await rm(join(folder, name), { force: true });
+    this.#savedCluster = text;
+  }
+
+  /** The text of a chunk; undefined when it was not saved. What it holds is checked against its name by whoever uses it. */
+  async loadChunk(name: string): Promise<string | undefined> {
+    return await this.#read(join(this.#folder, CHUNKS_FOLDER, basename(name)));
   }
 
   /** Blocks of an earlier boot that still hold; none when this boot saved them, whose tables are pinned or were detached on purpose. */
@@ -89,13 +122,8 @@ export class StateStore {
 
   async #load(name: string): Promise<unknown> {
     const path = join(this.#folder, name);
-    let text: string;
-    try {
-      text = await readFile(path, 'utf8');
-    } catch (cause) {
-      if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
-      throw unreadable(path, cause);
-    }
+    const text = await this.#read(path);
+    if (text === undefined) return undefined;
     try {
       if (text.length > MAX_FILE_BYTES) throw new Error(`${text.length} bytes are too many`);
       const value: unknown = JSON.parse(text);
@@ -105,6 +133,16 @@ export class StateStore {
         );
       return value;
     } catch (cause) {
+      throw unreadable(path, cause);
+    }
+  }
+
+  /** Undefined when there is no such file. */
+  async #read(path: string): Promise<string | undefined> {
+    try {
+      return await readFile(path, 'utf8');
+    } catch (cause) {
+      if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
       throw unreadable(path, cause);
     }
   }

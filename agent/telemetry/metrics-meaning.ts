@@ -28,13 +28,29 @@ export const metricsMeaning: Readonly<Record<string, string>> = {
     'Log lines not written: `connection` and `scan` lines beyond 1,000 a second are replaced by one summary a second; `output` lines were dropped because nobody read the output. Counts since this agent was started.',
   portcullis_findings: 'Findings that hold now. The codes are listed in [errors.md](errors.md).',
   portcullis_policy_errors:
-    'Errors in the policy files that hold now; the last good version of such an object stays in force.',
+    'Errors in the policies that hold now; the last good version of such an object stays in force.',
+  portcullis_break_glass:
+    '1 while break-glass is in force, by a file on the node or the annotation of its Node: nothing is attached and nothing is dropped.',
   portcullis_last_apply_timestamp_seconds:
     'When the policies were last applied without a failure; 0 before the first time.',
   portcullis_apply_failures_total:
     'Attempts to apply the policies that failed since this agent was started; what was in force before stays.',
   portcullis_apply_duration_seconds:
     'Time from a change to its being in force in the kernel, without the wait for the file to settle.',
+  portcullis_kube_watch_age_seconds:
+    'With `--kubernetes`: time since the API server last told something of this kind. Above 120 it does not; what was last known stays in force.',
+  portcullis_kube_watch_restarts_total:
+    'With `--kubernetes`: watches opened anew, by the reason. `ended` is usual, every 5 to 10 minutes.',
+  portcullis_kube_objects: 'With `--kubernetes`: objects that are watched, by kind.',
+  portcullis_kube_list_failures_total: 'With `--kubernetes`: lists that failed and are tried again.',
+  portcullis_kube_handler_errors_total: 'With `--kubernetes`: changes that the agent failed to take. Should stay 0.',
+  portcullis_kube_requests_total:
+    'With `--kubernetes`: requests to the API server by verb and class of the answer; `none` is no answer.',
+  portcullis_report_writes_total: 'With `--kubernetes`: attempts to write the NodeReport, by what came of them.',
+  portcullis_report_suppressed_total:
+    'With `--kubernetes`: changes of the report that were not written by themselves, to spare the API server.',
+  portcullis_report_last_success_age_seconds:
+    'With `--kubernetes`: time since the NodeReport was last written. It is written at least every 6 minutes.',
   process_resident_memory_bytes: "Resident memory of the agent's process. Tables in the kernel are not in it.",
   process_cpu_seconds_total: "CPU time of the agent's process. Packets are handled in the kernel and are not in it.",
   process_start_time_seconds: 'When the agent was started, in seconds since the epoch.',

@@ -90,6 +90,15 @@ test('is healthy once the policies were applied, and ready while nothing is wron
   expect((await get('/readyz')).status).toBe(200);
 });
 
+test('is healthy, and not ready, while it waits for somebody else', async () => {
+  health = { applied: false, notReady: '', waitsFor: 'the API server' };
+  expect((await get('/healthz')).status).toBe(200);
+  expect(await get('/readyz')).toMatchObject({
+    status: 503,
+    body: expect.stringContaining('waiting for the API server'),
+  });
+});
+
 test.each(['POST', 'PUT', 'DELETE', 'OPTIONS'])('refuses %s', async (method) => {
   const { status, headers } = await get('/metrics', method);
   expect(status).toBe(405);

@@ -6,6 +6,8 @@ import { PortcullisError } from '../../api/errors.ts';
 export interface Health {
   /** Whether the policies were applied at least once: the node is guarded as it was asked to be. */
   readonly applied: boolean;
+  /** Before that: what it waits for, where starting it again would not help; empty when there is no such thing. */
+  readonly waitsFor?: string;
   /** Empty when the newest policies are in force and the pinned tables can be read, else why not. */
   readonly notReady: string;
 }
@@ -72,11 +74,13 @@ export async function startMetricsServer(options: {
     }
     const path = request.url?.split('?', 1)[0];
     if (path === '/metrics') send(response, 200, await render(), options.contentType);
-    else if (path === '/healthz')
-      sendHealth(response, options.health().applied ? '' : 'the policies were not applied yet');
-    else if (path === '/readyz') {
-      const { applied, notReady } = options.health();
-      sendHealth(response, applied ? notReady : 'the policies were not applied yet');
+    else if (path === '/healthz') {
+      const { applied, waitsFor = '' } = options.health();
+      sendHealth(response, applied || waitsFor !== '' ? '' : 'the policies were not applied yet');
+    } else if (path === '/readyz') {
+      const { applied, waitsFor = '', notReady } = options.health();
+      const why = waitsFor === '' ? '' : `, waiting for ${waitsFor}`;
+      sendHealth(response, applied ? notReady : `the policies were not applied yet${why}`);
     } else send(response, 404, 'there are /metrics, /healthz and /readyz\n');
   }
 

@@ -35,6 +35,7 @@ const input: MetricsInput = {
   blockedByPolicy: new Map([['web', 2]]),
   findings: [],
   policyErrors: 0,
+  isDetached: false,
   logLinesSuppressed: { connection: 0, scan: 0, output: 0 },
 };
 

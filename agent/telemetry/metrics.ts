@@ -11,6 +11,8 @@ export interface MetricsInput {
   readonly findings: readonly Finding[];
   /** Objects and files that the policy source refuses now. */
   readonly policyErrors: number;
+  /** Break-glass is in force. */
+  readonly isDetached: boolean;
   /** Lines that the log holds back or lost, by kind. */
   readonly logLinesSuppressed: Readonly<Record<'connection' | 'scan' | 'output', number>>;
 }
@@ -99,7 +101,8 @@ export class AgentMetrics {
   readonly #eventsLost = this.#counter('events_lost_total', 'Events that were not delivered to the agent.', ['kind']);
   readonly #logLines = this.#counter('log_lines_suppressed_total', 'Log lines that were summarized or lost.', ['kind']);
   readonly #findings = this.#gauge('findings', 'Findings that hold now.', ['code', 'severity']);
-  readonly #policyErrors = this.#gauge('policy_errors', 'Errors in the policy files that hold now.');
+  readonly #policyErrors = this.#gauge('policy_errors', 'Errors in the policies that hold now.');
+  readonly #breakGlass = this.#gauge('break_glass', '1 while break-glass is in force: nothing is attached.');
   readonly #lastApply = this.#gauge(
     'last_apply_timestamp_seconds',
     'When the policies were last applied without a failure; 0 before the first time.',
@@ -178,6 +181,7 @@ export class AgentMetrics {
     this.#findings.reset();
     for (const { code, severity } of input.findings) this.#findings.inc({ code, severity });
     this.#policyErrors.set(input.policyErrors);
+    this.#breakGlass.set(input.isDetached ? 1 : 0);
     this.#logLines.reset();
     for (const [kind, lines] of Object.entries(input.logLinesSuppressed)) this.#logLines.inc({ kind }, lines);
   }

@@ -1,0 +1,105 @@
+import { PortcullisError } from '../api/errors.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { systemClock } from '../kube/clock.ts';
+import { openKubeClient } from '../kube/http-client.ts';
+import type { ReflectorLog } from '../kube/reflector.ts';
+import { KubeMetrics } from '../kube/reflector-metrics.ts';
+import { resources } from '../kube/resources.ts';
+import type { Finding } from './finding.ts';
+import type { PolicySupply, SupplyParts } from './policy-supply.ts';
+import { registerReportMetrics } from './report/report-metrics.ts';
+import { Reporter } from './report/reporter.ts';
+import { KubernetesSource } from './source/kubernetes.ts';
+import { orNothing } from './state/or-nothing.ts';
+import type { Log } from './telemetry/log.ts';
+import { version } from './version.ts';
+
+/** A second; watches are not counted. Ten policies that change at once are read in one go. */
+const REQUESTS_PER_SECOND = 5;
+const REQUESTS_BURST = 10;
+const FIELD_MANAGER = 'portcullis-agent';
+
+/** Policies out of an API server, and the report of this node into it. @throws PortcullisError BadSetting for a kubeconfig that cannot be used */
+export async function openCluster({ settings, state, log, registry }: SupplyParts): Promise<PolicySupply> {
+  const nodeName = settings.nodeName ?? '';
+  const metrics = new KubeMetrics(registry);
+  const client = await openClient(settings.kubeconfig, metrics);
+  const saved = await orNothing(state?.loadCluster(nodeName), log);
+  const source = new KubernetesSource({
+    client,
+    nodeName,
+    ...(saved && { saved }),
+    savedChunk: async (name) => await orNothing(state?.loadChunk(name), log),
+    jitterMs: settings.readJitterMs,
+    metrics,
+    log: (entry) => logReflector(log, entry),
+  });
+  let reportFinding: Finding | undefined;
+  const reporter = new Reporter({
+    clock: systemClock,
+    random: Math.random,
+    intervalMs: settings.reportIntervalMs,
+    nodeCount: source.nodeCount,
+    write: async (report, signal) => {
+      await client.apply(resources.nodeReports, report, { fieldManager: FIELD_MANAGER, force: true, signal });
+    },
+    onFinding: (finding) => {
+      reportFinding = finding;
+    },
+    onError: (error) => log.logger.debug({ event: 'report-failed', err: error }, `report: ${messageOf(error)}`),
+  });
+  registerReportMetrics(registry, reporter);
+  return {
+    hasLastGood: saved !== undefined,
+    waitsFor: `the API server ${client.server}`,
+    async run(signal, onSnapshot) {
+      const loops = [
+        source.run(signal, (snapshot) => {
+          reporter.setNodeCount(source.nodeCount);
+          onSnapshot(snapshot);
+        }),
+        reporter.run(signal),
+      ];
+      try {
+        await Promise.all(loops);
+      } finally {
+        await client.close();
+      }
+    },
+    async save() {
+      const now = source.saved();
+      if (now !== undefined) await state?.saveCluster(now, (name) => source.chunkText(name));
+    },
+    findings: () => [...source.findings(), ...(reportFinding ? [reportFinding] : [])],
+    offerReport: (build) => reporter.offer(() => build({ name: nodeName })),
+  };
+}
+
+async function openClient(kubeconfig: string | undefined, metrics: KubeMetrics): Promise<KubeClient> {
+  try {
+    return await openKubeClient({
+      ...(kubeconfig !== undefined && { kubeconfig }),
+      userAgent: `portcullis-agent/${version}`,
+      qps: REQUESTS_PER_SECOND,
+      burst: REQUESTS_BURST,
+      metrics,
+    });
+  } catch (cause) {
+    throw new PortcullisError('BadSetting', `--kubeconfig: ${messageOf(cause)}`, {
+      field: '--kubeconfig',
+      ...(kubeconfig !== undefined && { value: kubeconfig }),
+      remedy: 'Give a kubeconfig that kubectl can use, or run in a pod with a service account.',
+      cause,
+    });
+  }
+}
+
+function logReflector({ logger }: Log, { level, message, reason, error, retryInMs }: ReflectorLog): void {
+  const wait = retryInMs === undefined ? {} : { retryInMs: Math.round(retryInMs) };
+  logger[level](
+    { event: 'api-server', ...(reason && { reason }), ...wait, ...(level === 'error' && { err: error }) },
+    message,
+  );
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,57 @@
+import type { Registry } from 'prom-client';
+import type { Finding } from './finding.ts';
+import type { NodeReportObject } from './report/node-report.ts';
+import type { RunSettings } from './settings.ts';
+import { DirectorySource } from './source/directory.ts';
+import type { PolicySnapshot } from './source/policy-source.ts';
+import { orNothing } from './state/or-nothing.ts';
+import type { StateStore } from './state/state-store.ts';
+import type { Log } from './telemetry/log.ts';
+
+/** Where an agent's policies come from, what is kept of them over a restart, and who hears what became of them. */
+export interface PolicySupply {
+  /** What an earlier run knew is known. */
+  readonly hasLastGood: boolean;
+  /** What it waits for while it has no policies to give; undefined where it does not depend on anybody. */
+  readonly waitsFor: string | undefined;
+  /** Gives snapshots, and writes reports, until `signal` aborts and all of it has ended. */
+  run(signal: AbortSignal, onSnapshot: (snapshot: PolicySnapshot) => void): Promise<void>;
+  /** Writes down what a restart needs. @throws when the disk refuses */
+  save(): Promise<void>;
+  /** What is wrong with the supply itself, beside what its snapshots say. */
+  findings(): readonly Finding[];
+  /** Offers the report of this node; `build` is called when its turn comes. Nobody wants one of a host without cluster. */
+  readonly offerReport?: (build: (node: { readonly name: string }) => NodeReportObject) => void;
+}
+
+export interface SupplyParts {
+  readonly settings: RunSettings;
+  readonly state: StateStore | undefined;
+  readonly log: Log;
+  /** For metrics of what it does. */
+  readonly registry: Registry;
+}
+
+/** Loads what talks to an API server only where there is one: that costs 20 MB. */
+export async function openSupply(parts: SupplyParts): Promise<PolicySupply> {
+  if (!parts.settings.kubernetes) return await openDirectory(parts);
+  const { openCluster } = await import('./cluster-supply.ts');
+  return await openCluster(parts);
+}
+
+async function openDirectory({ settings, state, log }: SupplyParts): Promise<PolicySupply> {
+  const lastGood = (await orNothing(state?.loadObjects(), log)) ?? [];
+  const source = new DirectorySource({
+    directory: settings.policies ?? '.',
+    maxFiles: settings.maxPolicyFiles,
+    maxFileBytes: settings.maxFileBytes,
+    lastGood,
+  });
+  return {
+    hasLastGood: lastGood.length > 0,
+    waitsFor: undefined,
+    run: (signal, onSnapshot) => source.run(signal, onSnapshot),
+    save: async () => await state?.saveObjects(source.goodObjects()),
+    findings: () => [],
+  };
+}
