@@ -14,6 +14,8 @@
 #ifndef PORTCULLIS_DETECT_H
 #define PORTCULLIS_DETECT_H
 
+#include "tracking.h"
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1 << 15);	/* domains, set before load */
@@ -58,9 +60,6 @@ struct ballot {
 	__u8 is_v6;
 };
 
-/* Kept apart, so that a source whose block ends starts again at no target. Owner ids are smaller. */
-#define WHILE_BLOCKED 0x800
-
 /* A vote on another CPU may still be on its way into the block table: about two ticks, 2 to 20 ms. */
 #define SETTLE_TICKS 2
 
@@ -86,10 +85,6 @@ static __always_inline __u64 hash_source(const struct address *source, __u64 thi
 	SIP_ROUND; SIP_ROUND; SIP_ROUND;
 	return v0 ^ v1 ^ v2 ^ v3;
 }
-
-#define KIND_V4 0ull
-#define KIND_V6_PREFIX 1ull	/* up to /64: the key is the prefix itself */
-#define KIND_V6_HASHED 2ull	/* longer: a keyed hash of 64 bits stands for it */
 
 #define FIRST_TICK_BITS 34	/* at 1,000 ticks a second it repeats after 198 days; a window is an hour at most */
 #define FIRST_TICK_MASK ((1ull << FIRST_TICK_BITS) - 1)
@@ -186,7 +181,7 @@ __noinline int cast_vote(struct ballot *b)
 	hash = hash_source(&b->source, (__u64)b->source_length << 32 | b->owner);
 	kind = !b->is_v6 ? KIND_V4 : b->source_length <= 64 ? KIND_V6_PREFIX : KIND_V6_HASHED;
 	key = kind == KIND_V4 ? (__u32)b->source.lo : kind == KIND_V6_PREFIX ? b->source.hi : hash;
-	id = kind << 28 | (__u64)(b->owner & 0xfff) << 16;
+	id = kind << FIRST_KIND_SHIFT | (__u64)(b->owner & 0xfff) << FIRST_OWNER_SHIFT;
 	/* Tag 0 means empty. */
 	pattern1 = ((hash >> 32) & 0xffff ?: 1) * 0x0001000100010001ull;
 	pattern2 = ((hash >> 48) ?: 1) * 0x0001000100010001ull;

@@ -56,8 +56,6 @@ struct tcp_header {
 	__be16 window, checksum, urgent;
 };
 
-#define IPV4_MAPPED 0x0000ffff00000000ull
-
 static __always_inline bool is_mapped(const struct address *a)
 {
 	return !a->hi && (a->lo >> 32) == 0xffff;

@@ -7,6 +7,9 @@
 #define PROTO_UDP 17
 #define PROTO_ICMPV6 58
 
+/* IPv4 a.b.c.d as the low half of a struct address. */
+#define IPV4_MAPPED 0x0000ffff00000000ull
+
 #define TCP_FIN 1
 #define TCP_SYN 2
 #define TCP_RST 4

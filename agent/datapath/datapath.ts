@@ -19,6 +19,7 @@ import {
   loadClockProgram,
 } from './kernel.ts';
 import { concern, interfaceStateStruct } from './layout.ts';
+import { type Lifted, type LiftRequest, liftRequested } from './lift.ts';
 import { ManualBlocks } from './manual.ts';
 import { applyClasses, applyOwnAddresses } from './node-sets.ts';
 import type { DatapathOptions } from './options.ts';
@@ -218,9 +219,27 @@ export class Datapath {
     if (this.#concernIsStale()) this.rebuildConcern();
   }
 
+  /**
+   * Lifts scan blocks of sources inside of prefixes, for exceptions. To be called after the apply() that allowed them,
+   * or they may be blocked anew at once. Reads the tracking tables whole, 64 MiB by default: call it for what is new.
+   */
+  async liftBlocks(requests: readonly LiftRequest[]): Promise<Lifted> {
+    return await liftRequested(this.tables, this.owners, requests);
+  }
+
   /** The wall clock was set: deadlines that came from wall times are computed again by the next apply(). */
   outdateDeadlines(): void {
     this.#sets.invalidate();
+  }
+
+  /** Takes our programs off every interface, and nothing else: the next apply() attaches them again. Returns how many there were. */
+  detachAll(): number {
+    const { all } = this.#attachments;
+    for (const { ifindex } of all) {
+      this.#attachments.detach(ifindex);
+      this.#forget(ifindex);
+    }
+    return all.length;
   }
 
   #fillConcern(): void {
