@@ -6,10 +6,10 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SETUP := scripts/setup.sh
 
-.PHONY: help setup build generate check test demo bench kernels long-model format clean
+.PHONY: help setup build generate check test demo bench kernels cluster cluster-stop long-model format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what building needs (Debian packages by apt, npm packages by npm ci)
 	@$(SETUP) build
@@ -44,6 +44,14 @@ kernels: ## Boot older kernels under QEMU, without KVM, and run the datapath in 
 	@$(SETUP) build kernels
 	@node scripts/build.mjs
 	@node test/kernels/run.ts $(KERNELS)
+
+cluster: ## Start a cluster to play with, in the background: a real API server, operator, two nodes, an attacker
+	@$(SETUP) build demo cluster
+	@node scripts/build.mjs
+	@node scripts/cluster.ts start
+
+cluster-stop: ## End that cluster
+	@node scripts/cluster.ts stop
 
 long-model: ## Compare the BPF program with its model on 1,000,000 random packets
 	@$(SETUP) build

@@ -38,6 +38,11 @@ export class Service {
     return this.isRunning ? this.#child!.pid : undefined;
   }
 
+  /** Resolves at the end of the run that was started last. */
+  get ended(): Promise<unknown> {
+    return this.#ended;
+  }
+
   start(): void {
     if (this.isRunning) return;
     const log = openSync(this.logFile, 'a');
