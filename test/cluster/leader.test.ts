@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { KubeClient } from '../../kube/client.ts';
 import { openKubeClient } from '../../kube/http-client.ts';
-import { LeaderElector } from '../../kube/leader.ts';
+import { LeaderElector, type LeaderTimings } from '../../kube/leader.ts';
 import type { Lease } from '../../kube/lease.ts';
 import { resources } from '../../kube/resources.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -42,9 +42,16 @@ interface Candidate {
   readonly end: Promise<'stopped' | 'lost'>;
   /** Between the start of its work and the end of that. */
   works: boolean;
+  /** Looks and renewals that failed. */
+  failures: number;
 }
 
-async function candidate(name: string, identity: string, server = cluster.server): Promise<Candidate> {
+async function candidate(
+  name: string,
+  identity: string,
+  server = cluster.server,
+  times: Partial<LeaderTimings> = timings,
+): Promise<Candidate> {
   const client = await openKubeClient({ kubeconfig: cluster.kubeconfig, server, userAgent: identity });
   closers.push(() => client.close());
   const stop = new AbortController();
@@ -53,7 +60,8 @@ async function candidate(name: string, identity: string, server = cluster.server
     namespace: 'default',
     name,
     identity,
-    timings,
+    timings: times,
+    onError: () => self.failures++,
     leading: (signal) =>
       new Promise((resolve) => {
         self.works = true;
@@ -64,7 +72,7 @@ async function candidate(name: string, identity: string, server = cluster.server
         signal.addEventListener('abort', end, { once: true });
       }),
   });
-  const self: Candidate = { stop, elector, end: elector.run(stop.signal), works: false };
+  const self: Candidate = { stop, elector, end: elector.run(stop.signal), works: false, failures: 0 };
   candidates.push(self);
   return self;
 }
@@ -122,4 +130,19 @@ test.each([
   relay.resume();
   await waitFor(async () => (await leaseOf(name)).spec!.holderIdentity === 'b', waitMs, { what: 'the lease' });
   expect(b.works).toBe(true);
+});
+
+test('a leader that cannot reach the server for a moment goes on', async () => {
+  const name = 'leader-moment';
+  await using relay = await Relay.start(cluster);
+  const a = await candidate(name, 'a', relay.server, {});
+  await untilLeads(a, 'the first to lead');
+  const b = await candidate(name, 'b');
+  const renewed = async () => (await leaseOf(name)).spec!.renewTime;
+  const before = await renewed();
+  relay.cut();
+  await waitFor(() => a.failures > 0, waitMs, { what: 'a renewal that fails' });
+  relay.mend();
+  await waitFor(async () => (await renewed()) !== before, waitMs, { what: 'a renewal' });
+  expect([a.works, b.works]).toEqual([true, false]);
 });
