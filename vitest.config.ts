@@ -2,9 +2,18 @@ import { defineConfig } from 'vitest/config';
 
 /** Suites that touch the kernel share one machine: they run one file at a time, and each has namespaces and pins of its own. */
 const kernel = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 120_000 };
-const unit = ['api', 'agent', 'kube', 'operator', 'plugin', 'scripts', 'test/model', 'test/support', 'test/fuzz'].map(
-  (room) => `${room}/**/*.test.ts`,
-);
+const unit = [
+  'api',
+  'agent',
+  'cli',
+  'kube',
+  'operator',
+  'plugin',
+  'scripts',
+  'test/model',
+  'test/support',
+  'test/fuzz',
+].map((room) => `${room}/**/*.test.ts`);
 
 export default defineConfig({
   test: {
