@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { TestNet } from '../support/namespaces.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { nodePath, RunningCommand, TestNet, waitFor } from '../support/namespaces.ts';
 import type { Cluster } from './control-plane/cluster.ts';
 import { ControlPlane } from './control-plane/control-plane.ts';
 import { Relay } from './control-plane/relay.ts';
@@ -222,6 +221,41 @@ test('a control plane may run in a network namespace, where clients reach it by 
   const watch = openWatch(plane, relay.server);
   watch.ended.catch(() => {});
   await watch.started;
+});
+
+test('a control plane with a controller manager collects what a deleted Node owned', async () => {
+  await using plane = await ControlPlane.start({ controllerManager: true });
+  const uid = await plane.createNode('owner');
+  await plane.create({
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: {
+      name: 'owned',
+      namespace: 'default',
+      ownerReferences: [{ apiVersion: 'v1', kind: 'Node', name: 'owner', uid }],
+    },
+  });
+  await plane.delete('node', 'owner');
+  await waitFor(async () => (await plane.get('configmap', 'owned', 'default')) === undefined, 60_000, {
+    what: 'the garbage collector',
+    intervalMs: 200,
+  });
+});
+
+test('a control plane ends with the process that started it, also when that is killed', async () => {
+  await using net = await TestNet.create();
+  const folder = `${net.folder()}/plane`;
+  const script = `
+    import { ControlPlane } from '${import.meta.dirname}/control-plane/control-plane.ts';
+    const plane = await ControlPlane.start({ folder: '${folder}' });
+    process.stdout.write(JSON.stringify(plane.pids) + '\\n');
+    setInterval(() => {}, 1_000);`;
+  const command = new RunningCommand([nodePath, '--input-type=module-typescript', '-e', script]);
+  const pids = await waitFor(() => command.stdout.includes('\n') && JSON.parse(command.stdout), 60_000);
+  command.child.kill('SIGKILL');
+  await command.ended;
+  const alive = () => Object.values<number>(pids).filter((pid) => existsSync(`/proc/${pid}`));
+  await waitFor(() => alive().length === 0, 10_000, { what: 'the end of etcd and the API server' });
 });
 
 async function review(cluster: Cluster, token: string) {
