@@ -1,4 +1,4 @@
-// Compiles bpf/*.bpf.c and bundles the agent into dist/. `--bpf-only` leaves the bundle out, `--force` rebuilds all.
+// Compiles bpf/*.bpf.c and bundles the three programs into dist/. `--bpf-only` leaves the bundles out, `--force` rebuilds all.
 // Plain JavaScript that any Node.js from 18 on can run: it must work before the project's own Node.js is in place.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -19,7 +19,11 @@ const force = args.includes('--force');
 
 const objects = buildBpf();
 for (const object of objects) install(object);
-if (!args.includes('--bpf-only')) await bundleAgent();
+if (!args.includes('--bpf-only')) {
+  await bundle('agent', 'agent/main.ts');
+  await bundle('operator', 'operator/main.ts');
+  if (existsSync(join(root, 'plugin', 'main.ts'))) await bundle('kubectl-portcullis', 'plugin/main.ts');
+}
 
 function fail(message) {
   process.stderr.write(`build: ${message}\n`);
@@ -110,15 +114,14 @@ function digests() {
   return JSON.stringify(Object.fromEntries(entries));
 }
 
-async function bundleAgent() {
-  const entry = join(root, 'agent', 'main.ts');
-  if (!existsSync(entry)) fail('agent/main.ts is missing: this is not a whole checkout');
+async function bundle(name, source) {
+  const entry = join(root, source);
+  if (!existsSync(entry)) fail(`${source} is missing: this is not a whole checkout`);
   const { build } = await import('esbuild').catch(() => fail('esbuild is not installed: run `make setup`'));
-  const output = join(root, 'dist', 'agent.mjs');
   const result = await build({
     absWorkingDir: root,
     entryPoints: [entry],
-    outfile: output,
+    outfile: join(root, 'dist', `${name}.mjs`),
     bundle: true,
     platform: 'node',
     format: 'esm',
@@ -138,5 +141,5 @@ async function bundleAgent() {
     metafile: true,
   });
   const bytes = Object.values(result.metafile.outputs).reduce((sum, { bytes }) => sum + bytes, 0);
-  say(`dist/agent.mjs, ${Math.round(bytes / 1024)} KiB`);
+  say(`dist/${name}.mjs, ${Math.round(bytes / 1024)} KiB`);
 }

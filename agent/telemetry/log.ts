@@ -22,7 +22,12 @@ export interface Log {
 const flushTimeoutMs = 2000;
 
 /** JSON lines to `fd`, by default standard output. Writing does not hold up the caller: await `flush` before the end. */
-export function createLog(options: { readonly level: LogLevel; readonly fd?: number }): Log {
+export function createLog(options: {
+  readonly level: LogLevel;
+  readonly fd?: number;
+  /** Which program writes; default `agent`. */
+  readonly component?: string;
+}): Log {
   let dropped = 0;
   // minLength 1 writes each line at once as 0 does, but only with it does flush() wait.
   const destination = pino.destination({ fd: options.fd ?? 1, sync: false, minLength: 1, maxLength: maxBufferedBytes });
@@ -32,7 +37,7 @@ export function createLog(options: { readonly level: LogLevel; readonly fd?: num
   const logger = pino(
     {
       level: options.level,
-      base: { component: 'agent' },
+      base: { component: options.component ?? 'agent' },
       timestamp: pino.stdTimeFunctions.isoTime,
       // Words instead of pino's numbers: a person and most log stores read them without a table.
       formatters: { level: (label) => ({ level: label }) },

@@ -1,0 +1,60 @@
+import { createLog } from '../agent/telemetry/log.ts';
+import { version } from '../agent/version.ts';
+import { PortcullisError } from '../api/errors.ts';
+import { Operator } from './operator.ts';
+import { type Command, type OperatorSettings, parseCommandLine } from './settings.ts';
+
+const execute = async (command: Command): Promise<number> => {
+  switch (command.name) {
+    case 'help':
+      (command.exitCode === 0 ? process.stdout : process.stderr).write(command.text);
+      return command.exitCode;
+    case 'version':
+      process.stdout.write(`${version}\n`);
+      return 0;
+    case 'run':
+      return await run(command.settings);
+  }
+};
+
+/** Runs until SIGTERM or SIGINT; the exit code is not 0 when the lead was lost. */
+const run = async (settings: OperatorSettings): Promise<number> => {
+  const stop = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort(signal));
+  const log = createLog({ level: settings.logLevel, component: 'operator' });
+  const { logger } = log;
+  process.on('uncaughtException', (error) => {
+    logger.fatal({ event: 'crashed', err: error }, 'the operator ends by an error; nodes go on as they are');
+    log.flushSync();
+    process.exit(1);
+  });
+  try {
+    logger.info({ event: 'starting', version, namespace: settings.namespace }, 'starting');
+    const operator = await Operator.open({ settings, version, logger });
+    const end = await operator.run(stop.signal);
+    logger.info({ event: 'stopped', cause: end === 'lost' ? 'lost the lead' : String(stop.signal.reason) }, 'stopped');
+    return end === 'lost' ? 1 : 0;
+  } catch (error) {
+    if (error instanceof PortcullisError) throw error;
+    logger.fatal({ event: 'failed', err: error }, 'the operator ends by an error; nodes go on as they are');
+    return 1;
+  } finally {
+    await log.flush();
+  }
+};
+
+const tell = (error: unknown): number => {
+  if (error instanceof PortcullisError) {
+    process.stderr.write(`portcullis-operator: ${error.code}: ${error.message}\n  ${error.remedy}\n`);
+    return error.code === 'BadSetting' || error.code === 'UnknownSetting' ? 2 : 1;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`portcullis-operator: ${text}\n`);
+  return 1;
+};
+
+try {
+  process.exitCode = await execute(parseCommandLine(process.argv.slice(2), process.env));
+} catch (error) {
+  process.exitCode = tell(error);
+}
