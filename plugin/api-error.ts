@@ -1,4 +1,4 @@
-import { printable } from '../agent/commands/format-text.ts';
+import { printable } from '../cli/format-text.ts';
 import { type KubeError, shorten } from '../kube/errors.ts';
 
 /** What went wrong, in one line, and what to do, in another. */

@@ -1,6 +1,6 @@
-import { printable } from '../agent/commands/format-text.ts';
 import { version } from '../agent/version.ts';
 import { PortcullisError } from '../api/errors.ts';
+import { printable } from '../cli/format-text.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { systemClock } from '../kube/clock.ts';
 import { KubeError } from '../kube/errors.ts';

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import { grouped, humaneDuration, printable, printableJson } from '../agent/commands/format-text.ts';
+import { grouped, humaneDuration, printable, printableJson } from '../cli/format-text.ts';
 
 /** What a command needs of the outside beside the API server. */
 export interface Io {

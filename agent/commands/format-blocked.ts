@@ -1,6 +1,6 @@
+import { alignColumns, grouped, humaneTime, printableJson } from '../../cli/format-text.ts';
 import type { BlockRecord } from '../datapath/view.ts';
 import { blockDocument, newestFirst } from '../report/block-document.ts';
-import { alignColumns, grouped, humaneTime, printableJson } from './format-text.ts';
 
 /** More would push what follows off a terminal of usual width. */
 const shownPorts = 8;

@@ -1,6 +1,6 @@
+import { alignColumns, grouped, printable, printableJson } from '../../cli/format-text.ts';
 import type { CounterSample, DatapathView, TableFill } from '../datapath/view.ts';
 import type { Finding } from '../finding.ts';
-import { alignColumns, grouped, printable, printableJson } from './format-text.ts';
 
 /** What `portcullis-agent status` shows. */
 export interface StatusReport {

@@ -1,5 +1,6 @@
 import { type Prefix, parsePrefixOrAddress } from '../../api/cidr.ts';
 import { PortcullisError } from '../../api/errors.ts';
+import { humaneTime } from '../../cli/format-text.ts';
 import { blockRecords, liftBlocks } from '../datapath/blocks.ts';
 import { formatSource } from '../datapath/codec.ts';
 import { Datapath } from '../datapath/datapath.ts';
@@ -16,7 +17,6 @@ import { StateStore } from '../state/state-store.ts';
 import { TableFindings } from '../telemetry/table-findings.ts';
 import { formatBlocked } from './format-blocked.ts';
 import { formatStatus } from './format-status.ts';
-import { humaneTime } from './format-text.ts';
 
 /** What the commands below need of the outside. */
 export interface CommandIo {

@@ -1,8 +1,9 @@
 /** `block SOURCE`: an IpBlocklist of one entry that ends by itself. */
-import { printable } from '../../agent/commands/format-text.ts';
+
 import { formatPrefix, type Prefix } from '../../api/cidr.ts';
 import { conditionOf } from '../../api/conditions.ts';
 import { API_VERSION, type IpBlocklist } from '../../api/types.ts';
+import { printable } from '../../cli/format-text.ts';
 import { resources } from '../../kube/resources.ts';
 import { type Missing, serverTime, until } from '../cluster.ts';
 import { factsAbout } from '../coverage.ts';

@@ -1,7 +1,8 @@
 /** `blocked`: who is blocked, on which nodes, why and until when. */
-import { alignColumns, grouped } from '../../agent/commands/format-text.ts';
+
 import type { Prefix } from '../../api/cidr.ts';
 import { parsePrefixOrAddress } from '../../api/cidr.ts';
+import { alignColumns, grouped } from '../../cli/format-text.ts';
 import { isNotFound } from '../../kube/errors.ts';
 import type { KubeObject } from '../../kube/objects.ts';
 import { resources } from '../../kube/resources.ts';

@@ -1,9 +1,9 @@
 /** `check FILE|DIR|-`: what the agent and the API server would refuse, without either; with --server what the latter says. */
 import { readFile, stat } from 'node:fs/promises';
 import { checkDirectory, findDuplicates, formatFinding, type PlacedObject } from '../../agent/commands/check.ts';
-import { printable } from '../../agent/commands/format-text.ts';
 import { type FileFinding, loadPolicyFile, MAX_FILE_BYTES } from '../../agent/source/yaml-documents.ts';
 import { problem } from '../../api/problem.ts';
+import { printable } from '../../cli/format-text.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { KubeError } from '../../kube/errors.ts';
 import type { NewKubeObject } from '../../kube/objects.ts';

@@ -1,7 +1,8 @@
 /** `explain SOURCE`: everything that concerns one source, what comes of it, and what can be done. */
-import { alignColumns, grouped, printable } from '../../agent/commands/format-text.ts';
+
 import { type Prefix, parsePrefixOrAddress } from '../../api/cidr.ts';
 import { parseTime } from '../../api/time.ts';
+import { alignColumns, grouped, printable } from '../../cli/format-text.ts';
 import type { KubeObject } from '../../kube/objects.ts';
 import { resources } from '../../kube/resources.ts';
 import { blocksOf, type NodeBlock, newestFirst, overlaps, type SeenReport, seenReport } from '../blocks.ts';

@@ -1,8 +1,9 @@
 /** `status`: what holds in the cluster, and what somebody has to look at. */
-import { alignColumns, grouped, printable } from '../../agent/commands/format-text.ts';
+
 import { conditionOf } from '../../api/conditions.ts';
 import { parseTime } from '../../api/time.ts';
 import type { IpBlocklist, PortScanPolicy, SourceException } from '../../api/types.ts';
+import { alignColumns, grouped, printable } from '../../cli/format-text.ts';
 import type { KubeObject } from '../../kube/objects.ts';
 import { type Resource, resources } from '../../kube/resources.ts';
 import { type SeenReport, seenReport } from '../blocks.ts';

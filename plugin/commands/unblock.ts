@@ -1,9 +1,9 @@
 /** `unblock SOURCE`: a SourceException with an end, and then a look whether the nodes have heard of it. */
 
-import { printable } from '../../agent/commands/format-text.ts';
 import { manualBlockPolicy } from '../../agent/report/node-report.ts';
 import { contains, formatPrefix, type Prefix, parsePrefixOrAddress } from '../../api/cidr.ts';
 import { API_VERSION } from '../../api/types.ts';
+import { printable } from '../../cli/format-text.ts';
 import { isNotFound } from '../../kube/errors.ts';
 import type { KubeObject } from '../../kube/objects.ts';
 import { resources } from '../../kube/resources.ts';
