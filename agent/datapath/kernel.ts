@@ -54,8 +54,10 @@ const tryConntrack = async (hasModule: boolean): Promise<ConntrackSupport> => {
     return { available: true };
   } catch (error) {
     if (!(error instanceof BpfError)) throw error;
-    const where = hasModule ? 'nf_conntrack is a module here, which takes CAP_SYS_ADMIN' : 'it has no such function';
-    return { available: false, reason: `kernel ${release()} does not let programs ask it (${error.code}): ${where}` };
+    const why = hasModule
+      ? 'nf_conntrack is a module here, whose types may be read with CAP_SYS_ADMIN alone'
+      : 'it has nf_conntrack neither built in nor loaded, or is older than 5.18';
+    return { available: false, reason: `kernel ${release()} does not let programs ask it (${error.code}): ${why}` };
   }
 };
 

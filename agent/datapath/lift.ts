@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Prefix } from '../../api/cidr.ts';
 import type { ScanBlock } from './blocks.ts';
 import { decodeBlock, decodeBlockKey, encodeBlockKey } from './codec.ts';
@@ -7,6 +8,9 @@ import { PrefixMatch } from './prefix-match.ts';
 import type { NodeTables } from './tables.ts';
 import { forgetTracked, type PolicyIds } from './tracking.ts';
 import { trustedPrefix } from './tries.ts';
+
+/** About 10 ms, after which others get their turn. */
+const BLOCKS_A_TURN = 4096;
 
 /** Whose scan blocks are to be lifted. */
 export interface LiftRequest {
@@ -34,10 +38,13 @@ export const liftRequested = async (
 ): Promise<Lifted> => {
   const wanted = matchOf(requests, owners);
   if (!wanted.has(4) && !wanted.has(6)) return { blocks: [], forgotten: 0 };
-  const blocks = standingBlocks(tables, wanted);
-  // After reading: deleting while a table is walked in batches could skip some.
   const map = tables.map('blocks');
-  const lifted = blocks.filter(({ key }) => map.delete(encodeBlockKey(key)));
+  const lifted: ScanBlock[] = [];
+  // After reading: deleting while a table is walked in batches could skip some.
+  for (const [index, block] of (await standingBlocks(tables, wanted)).entries()) {
+    if (map.delete(encodeBlockKey(block.key))) lifted.push(block);
+    if (index % BLOCKS_A_TURN === BLOCKS_A_TURN - 1) await setImmediate();
+  }
   return { blocks: lifted, forgotten: await forgetTracked(tables, wanted) };
 };
 
@@ -53,9 +60,11 @@ const matchOf = (requests: readonly LiftRequest[], owners: Owners): PrefixMatch<
   return match;
 };
 
-const standingBlocks = (tables: NodeTables, wanted: PrefixMatch<PolicyIds>): ScanBlock[] => {
+const standingBlocks = async (tables: NodeTables, wanted: PrefixMatch<PolicyIds>): Promise<ScanBlock[]> => {
   const found: ScanBlock[] = [];
+  let read = 0;
   for (const { key: keyBytes, value: valueBytes } of tables.map('blocks').entries()) {
+    if (++read % BLOCKS_A_TURN === 0) await setImmediate();
     const key = decodeBlockKey(keyBytes);
     if (!isWanted(key.source, key.owner, wanted)) continue;
     const value = decodeBlock(valueBytes);

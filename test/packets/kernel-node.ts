@@ -54,6 +54,7 @@ const prefixOf = (text: string): Prefix => {
 export class KernelNode implements AsyncDisposable {
   readonly tables: NodeTables;
   readonly options: DatapathOptions;
+  readonly #conntrack: boolean | undefined;
   readonly #pins: Pins;
   readonly #clock = BpfMap.create('test_clock', {
     type: mapType.array,
@@ -68,7 +69,8 @@ export class KernelNode implements AsyncDisposable {
   readonly #entries = new Map<string, { prefix: Prefix; bits: number }>();
   readonly #ring: RingBuffer;
 
-  private constructor(pins: Pins, tables: NodeTables, options: DatapathOptions) {
+  private constructor(pins: Pins, tables: NodeTables, options: DatapathOptions, conntrack: boolean | undefined) {
+    this.#conntrack = conntrack;
     this.#pins = pins;
     this.tables = tables;
     this.options = options;
@@ -76,19 +78,26 @@ export class KernelNode implements AsyncDisposable {
     this.#ring = new RingBuffer(tables.map('events'));
   }
 
-  static async create(pinPath: string, sizes: TableSizes = testSizes, slots = 63): Promise<KernelNode> {
+  /** `conntrack`: which of the two guards; what the kernel allows when absent. */
+  static async create(
+    pinPath: string,
+    sizes: TableSizes = testSizes,
+    slots = 63,
+    conntrack?: boolean,
+  ): Promise<KernelNode> {
     mkdirSync(pinPath, { recursive: true });
     const pins = new Pins(pinPath);
     pins.create();
     const tables = await NodeTables.open(pins, sizes, { slots, frags: true, ticksPerSecond: async () => 100 });
-    return new KernelNode(pins, tables, {
+    const options: DatapathOptions = {
       pinPath,
       xdpMode: 'auto',
       maxExtensionHeaders: 8,
       connectionEventsPerSecond: 1_000_000,
       blockEventsPerSecond: 1_000_000,
       sizes,
-    });
+    };
+    return new KernelNode(pins, tables, options, conntrack);
   }
 
   /** Empties every table but the counters. */
@@ -229,7 +238,13 @@ export class KernelNode implements AsyncDisposable {
     const name = bytes.toString('hex');
     let known = this.#programs.get(name);
     if (!known) {
-      const program = await loadInstance(bytes, this.tables, true, new Map([['test_clock', this.#clock]]));
+      const program = await loadInstance(
+        bytes,
+        this.tables,
+        true,
+        new Map([['test_clock', this.#clock]]),
+        this.#conntrack,
+      );
       known = { program, run: new TestRun(program) };
       this.#programs.set(name, known);
     }
