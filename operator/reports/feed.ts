@@ -43,7 +43,7 @@ export class ReportFeed implements Controller {
     this.#unsubscribe = [
       shared.nodes.subscribe((change) => {
         if (change.type === 'deleted') this.index.deleteNode(change.object.metadata.name);
-        else this.index.setNode(change.object);
+        else this.index.setNode(change.object, clock.nowMs());
       }),
       shared.reports.subscribe((change) => {
         if (change.type === 'deleted') this.index.deleteReport(change.object.metadata.name);

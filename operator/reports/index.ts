@@ -13,9 +13,14 @@ export interface ReportIndexOptions {
 /** Reports written before an object was seen may be about an earlier one of the same name: for so long they do not count. */
 export const settleMs = 15_000;
 
+/** An image has to be pulled before an agent can start. */
+export const agentStartMs = 120_000;
+
 interface NodeSlot {
   readonly slot: number;
   node: StoredNode | undefined;
+  /** Until then its agent may still be starting; on the monotonic clock. */
+  newUntilMs: number;
   sighting: Sighting | undefined;
   isFresh: boolean;
 }
@@ -53,9 +58,11 @@ export class ReportIndex {
     return count;
   }
 
-  setNode(node: StoredNode): void {
+  /** `madeAtMs`: absent for a node that was there before anybody looked. */
+  setNode(node: StoredNode, madeAtMs = Number.NEGATIVE_INFINITY): void {
     const at = this.#at(node.metadata.name);
     const before = at.node;
+    if (before?.metadata.uid !== node.metadata.uid) at.newUntilMs = Math.max(madeAtMs + agentStartMs, 0);
     at.node = node;
     const isSame =
       before !== undefined &&
@@ -131,9 +138,13 @@ export class ReportIndex {
     return nowMs - (this.#deletedAtMs.get(key) ?? Number.NEGATIVE_INFINITY) <= staleNameMs;
   }
 
-  /** Finds what has become stale, and what has settled. To be called every few seconds. */
+  /** Finds what has become stale, what has settled, and what is not new any more. To be called every few seconds. */
   sweep(nowMs: number): void {
     for (const at of this.#slots) {
+      if (at !== undefined && at.newUntilMs > 0 && nowMs >= at.newUntilMs) {
+        at.newUntilMs = 0;
+        if (!at.isFresh) for (const key of this.#selecting(at.slot)) this.#options.onChange(key, 'news');
+      }
       if (at?.sighting === undefined || !at.isFresh) continue;
       if (isFreshAt(at.sighting, nowMs, this.#options.staleAfterMs)) continue;
       at.isFresh = false;
@@ -165,7 +176,7 @@ export class ReportIndex {
     const known = this.#byName.get(name);
     if (known !== undefined) return known;
     const slot = this.#freeSlots.pop() ?? this.#slots.length;
-    const at: NodeSlot = { slot, node: undefined, sighting: undefined, isFresh: false };
+    const at: NodeSlot = { slot, node: undefined, newUntilMs: 0, sighting: undefined, isFresh: false };
     this.#byName.set(name, at);
     this.#slots[slot] = at;
     return at;
@@ -187,7 +198,8 @@ export class ReportIndex {
     if (at?.node === undefined) return undefined;
     const { slot, node, isFresh } = at;
     const sighting = at.sighting !== undefined && this.#isOfAnotherNode(at, at.sighting) ? undefined : at.sighting;
-    return { slot, node, sighting, isFresh: isFresh && sighting !== undefined };
+    const isNew = at.newUntilMs > 0;
+    return { slot, node, sighting, isFresh: isFresh && sighting !== undefined, isNew };
   }
 
   #updateAll(at: NodeSlot): void {

@@ -29,6 +29,8 @@ export interface NodeState {
   readonly sighting: Sighting | undefined;
   /** The report has changed recently enough to be believed. */
   readonly isFresh: boolean;
+  /** The node came a moment ago: its agent may still be starting. */
+  readonly isNew: boolean;
 }
 
 export type Standing = 'programmed' | 'failed' | 'stale' | 'noReport';

@@ -30,8 +30,9 @@ export function programmed(view: TargetView, refusal: Refusal | undefined): Stat
     };
   }
   if (heard === 0) {
-    const message = `None of the ${selected} selected ${nodes(selected)} has a fresh report${ofAgent(view)}.`;
-    return { status: 'Unknown', reason: 'NoFreshReport', message };
+    const message = `Of ${selected} selected ${nodes(selected)} none has a fresh report`;
+    const question = view.counts.noReport === selected ? ': does the agent run there?' : '.';
+    return { status: 'Unknown', reason: 'NoFreshReport', message: message + question };
   }
   const summary = `In force on ${inForce} of ${selected} selected ${nodes(selected)}`;
   if (failed === 0) {
@@ -79,10 +80,6 @@ function silence({ silent: { stale, noReport } }: TargetView): Concern[] {
       : []),
   ];
   return [{ reason: stale > 0 ? 'StaleReports' : 'MissingReports', message: `${capital(parts.join(' and '))}.` }];
-}
-
-function ofAgent({ counts: { noReport, selected } }: TargetView): string {
-  return noReport === selected ? ': is the agent running there' : '';
 }
 
 function conflictNote({ partlyConflicted }: TargetView): string {

@@ -33,8 +33,10 @@ export class Pacer {
 
   /** In how many ms the next write may be; 0: now. */
   waitMs(): number {
+    // In this order: a bucket that has a token says what time it is when it is asked.
+    const bucketMs = this.#bucket.nextAtMs();
     const nowMs = this.#nowMs();
-    return Math.max(this.#bucket.nextAtMs() - nowMs, this.#lastMs + this.#spacingMs - nowMs, 0);
+    return Math.max(bucketMs - nowMs, this.#lastMs + this.#spacingMs - nowMs, 0);
   }
 
   /** To be called with every write. */
