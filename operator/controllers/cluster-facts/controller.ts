@@ -20,6 +20,7 @@ import {
   clusterName,
   type FactsSlices,
   type FactsState,
+  givesRanges,
   type Holds,
   roundedNodeCount,
   sliceNames,
@@ -112,7 +113,7 @@ export class ClusterFactsController implements Controller {
   }
 
   async #flush(signal: AbortSignal): Promise<RunResult> {
-    const { clock, shared } = this.#context;
+    const { clock, shared, settings } = this.#context;
     const nowMs = clock.nowMs();
     this.#flushedAtMs = nowMs;
     const { known, refused, state } = this.#look(nowMs);
@@ -122,7 +123,7 @@ export class ClusterFactsController implements Controller {
     );
     const wanted = wantedSlices(sorts, {
       nodeCount: roundedNodeCount(shared.nodes.items.size, before?.nodeCount),
-      complete: state.podRangesKnown,
+      complete: state.podRangesKnown || givesRanges(settings.neverBlock),
     });
     this.#metrics.show(wanted, refused, state.nodesWithoutPodRanges);
     this.#logRefused(refused);

@@ -81,3 +81,12 @@ export function roundedNodeCount(nodes: number, before: number | undefined): num
   const rounded = 2 ** Math.ceil(Math.log2(Math.max(nodes, 1)));
   return before !== undefined && rounded < before && nodes > before * 0.4 ? before : rounded;
 }
+
+/**
+ * Whether the administrator has given ranges and not only addresses: these are taken for those of the pods, since a network
+ * plugin with an IPAM of its own never tells them.
+ */
+export function givesRanges(neverBlock: readonly string[]): boolean {
+  const prefixes = neverBlock.map((text) => parsePrefix(text));
+  return prefixes.some((prefix) => prefix !== undefined && prefix.length < addressBits(prefix.family));
+}
