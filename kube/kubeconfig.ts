@@ -79,9 +79,9 @@ function load(Config: typeof KubeConfig, { paths, context, server, nowMs }: Kube
   const config = new Config();
   const tokenFiles = new Map<string, string>();
   for (const path of paths) {
-    const text = readFileSync(path, 'utf8');
     const next = new Config();
     try {
+      const text = readFileSync(path, 'utf8');
       next.loadFromString(text);
       next.makePathsAbsolute(dirname(resolve(path)));
       collectTokenFiles(parse(text), dirname(resolve(path)), tokenFiles);
