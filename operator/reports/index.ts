@@ -96,7 +96,8 @@ export class ReportIndex {
     const hasNewTroubles =
       (wasTroubled || isTroubled) &&
       JSON.stringify([before?.report.isDetached, before?.report.troubles]) !== JSON.stringify([isDetached, troubles]);
-    if (before === undefined || !wasFresh || !at.isFresh || this.#isOfAnotherNode(at, before)) this.#updateAll(at);
+    const isForeign = [before, sighting].some((each) => each !== undefined && this.#isOfAnotherNode(at, each));
+    if (before === undefined || !wasFresh || !at.isFresh || isForeign) this.#updateAll(at);
     else this.#updateNamed(at, before, sighting);
     if (hasNewTroubles) for (const key of this.#selecting(at.slot)) this.#options.onChange(key, 'news');
   }
