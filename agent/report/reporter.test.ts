@@ -76,6 +76,25 @@ describe('news after quiet', () => {
     expect(writes).toEqual([{ atMs: 201, generation: 5, packets: 0 }]);
   });
 
+  test('goes at once although building it takes time', async () => {
+    const still = new FakeClock();
+    let spentMs = 0;
+    const clock = {
+      nowMs: () => still.nowMs() + spentMs,
+      wallMs: () => still.wallMs(),
+      startTimer: (delayMs: number, callback: () => void) => still.startTimer(delayMs, callback),
+    };
+    const { writes, reporter } = start({ clock });
+    let builds = 0;
+    reporter.offer(() => {
+      if (++builds > 10) throw new Error('built again and again');
+      spentMs += 3;
+      return reportOf(1);
+    });
+    await still.advance(1000);
+    expect({ builds, writes: writes.length }).toEqual({ builds: 1, writes: 1 });
+  });
+
   test('nothing is written before anything was offered', async () => {
     const { clock, attempts } = start();
     await clock.advance(60 * minuteMs);

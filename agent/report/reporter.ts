@@ -173,7 +173,8 @@ export class Reporter {
       return;
     }
     const turnAtMs = isFree ? nowMs : this.#bucket.nextAtMs();
-    if (turnAtMs > nowMs) {
+    // Asked anew: building took time, and the bucket told the time after it.
+    if (turnAtMs > this.#clock.nowMs()) {
       this.#counts.suppressed++;
       // A renewal that failed waits for its turn as well.
       this.#retryAtMs = turnAtMs;
