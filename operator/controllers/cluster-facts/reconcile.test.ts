@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { formatPrefix } from '../../../api/cidr.ts';
 import type { ClusterFacts } from '../../../api/types.ts';
-import { type Holds, roundedNodeCount, sliceOf, surplusSlices, usablePrefixes, wantedSlices } from './reconcile.ts';
+import {
+  givesRanges,
+  type Holds,
+  roundedNodeCount,
+  sliceOf,
+  surplusSlices,
+  usablePrefixes,
+  wantedSlices,
+} from './reconcile.ts';
 
 describe('the slices of ClusterFacts', () => {
   it('are named for what they hold, with one about the cluster', () => {
@@ -71,5 +79,13 @@ describe('the count of nodes', () => {
     });
     expect(seen).toEqual([128, 256, 256, 256, 256, 256]);
     expect(roundedNodeCount(100, 256)).toBe(128);
+  });
+});
+
+describe('the ranges of pods', () => {
+  it('are given where the administrator names a range, not where only addresses', () => {
+    expect(givesRanges(['10.244.0.0/16'])).toBe(true);
+    expect(givesRanges(['192.0.2.1/32', '2001:db8::1/128'])).toBe(false);
+    expect(givesRanges([])).toBe(false);
   });
 });

@@ -1,4 +1,4 @@
-import { type Prefix, parsePrefix } from '../../../api/cidr.ts';
+import { addressBits, type Prefix, parsePrefix } from '../../../api/cidr.ts';
 import type { ClusterFactsSpec } from '../../../api/types/cluster-facts.ts';
 import type { ClusterFacts } from '../../../api/types.ts';
 import type { KubeObject } from '../../../kube/objects.ts';
