@@ -93,3 +93,7 @@ export async function startOperatorParts<C extends readonly Controller[]>(
   runs = made.map((controller) => controller.run(end.signal));
   return { controllers: made, client, context, log, registry, stop, [Symbol.asyncDispose]: stop };
 }
+
+/** What the controllers complain of; a server that has just started may refuse a watch or two. */
+export const complaints = (log: readonly LogLine[]): readonly LogLine[] =>
+  log.filter(({ level, fields }) => (level === 'warn' || level === 'error') && fields.collection === undefined);
