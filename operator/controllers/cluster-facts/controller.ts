@@ -3,9 +3,12 @@ import type { ClusterFacts } from '../../../api/types.ts';
 import { applyObject } from '../../../kube/apply.ts';
 import type { KubeObject } from '../../../kube/objects.ts';
 import { resources } from '../../../kube/resources.ts';
+import { sameJson } from '../../../kube/same-json.ts';
 import { type RunResult, WorkQueue } from '../../../kube/work-queue.ts';
 import type { Controller, ControllerContext } from '../../controller.ts';
+import type { StoredNode } from '../../stored/node.ts';
 import { fieldManager } from '../field-manager.ts';
+import { maxRetryDelayMs } from '../retry-delay.ts';
 import type { MinLengths } from './fold-prefixes.ts';
 import { ClusterFactsMetrics } from './metrics.ts';
 import {
@@ -58,7 +61,7 @@ export class ClusterFactsController implements Controller {
     const { clock, random, registry, queueMetrics, settings } = context;
     this.#context = context;
     this.#metrics = new ClusterFactsMetrics(registry);
-    this.#queue = new WorkQueue({ clock, random, metrics: queueMetrics(this.name) });
+    this.#queue = new WorkQueue({ clock, random, maxDelayMs: maxRetryDelayMs, metrics: queueMetrics(this.name) });
     const minLengths = { 4: settings.minPodRangeLengthIpv4, 6: settings.minPodRangeLengthIpv6 };
     this.#minLengths = minLengths;
     const keepMs = settings.factsKeepMs;
@@ -223,3 +226,5 @@ export class ClusterFactsController implements Controller {
     return { againAfterMs: Math.max(next - nowMs, this.#context.settings.factsIntervalMs) };
   }
 }
+
+const sayingOf = ({ addresses, podCidrs }: StoredNode) => ({ addresses, podCidrs });

@@ -4,6 +4,7 @@ import type { KubeObject } from '../../../kube/objects.ts';
 import { resources } from '../../../kube/resources.ts';
 import { type RunResult, WorkQueue } from '../../../kube/work-queue.ts';
 import type { Controller, ControllerContext } from '../../controller.ts';
+import { maxRetryDelayMs } from '../retry-delay.ts';
 import { type OwnedReport, planOrphans } from './reconcile.ts';
 
 /** Looks at all reports and nodes at once, so news is collected for a while. */
@@ -22,7 +23,7 @@ export class OrphanedReportsController implements Controller {
   constructor(context: ControllerContext) {
     const { clock, random, registry, queueMetrics } = context;
     this.#context = context;
-    this.#queue = new WorkQueue({ clock, random, metrics: queueMetrics(this.name) });
+    this.#queue = new WorkQueue({ clock, random, maxDelayMs: maxRetryDelayMs, metrics: queueMetrics(this.name) });
     const registers = [registry];
     this.#orphans = new Gauge({
       name: 'portcullis_operator_orphaned_reports',

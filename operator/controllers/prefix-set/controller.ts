@@ -8,6 +8,7 @@ import type { Controller, ControllerContext } from '../../controller.ts';
 import type { StoredList } from '../../stored/policy-object.ts';
 import { fieldManager } from '../field-manager.ts';
 import type { PrefixSetResult, PrefixSets } from '../ip-blocklist/prefix-set.ts';
+import { maxRetryDelayMs } from '../retry-delay.ts';
 import { chunkName, chunkText } from './chunks.ts';
 import { PrefixSetMetrics } from './metrics.ts';
 import { type ConfigMapContent, type PrefixSetRead, readPrefixSet } from './read-set.ts';
@@ -63,7 +64,7 @@ export class PrefixSetController implements Controller, PrefixSets {
     const { clock, random, registry, queueMetrics } = context;
     this.#context = context;
     this.#metrics = new PrefixSetMetrics(registry);
-    this.#queue = new WorkQueue({ clock, random, metrics: queueMetrics(this.name) });
+    this.#queue = new WorkQueue({ clock, random, maxDelayMs: maxRetryDelayMs, metrics: queueMetrics(this.name) });
   }
 
   resultOf({ uid, generation }: { readonly uid: string; readonly generation: number }): PrefixSetResult | undefined {

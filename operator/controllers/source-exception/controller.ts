@@ -5,6 +5,7 @@ import type { KubeObject } from '../../../kube/objects.ts';
 import { apiVersionOf, type Resource, resources } from '../../../kube/resources.ts';
 import { type RunResult, WorkQueue } from '../../../kube/work-queue.ts';
 import type { Controller, ControllerContext } from '../../controller.ts';
+import { maxRetryDelayMs } from '../retry-delay.ts';
 import { type Expiring, exceptionExpiry, isOfPlugin, listExpiry, planExpired } from './reconcile.ts';
 
 /** How often the time is asked for while there is something that expires. */
@@ -21,7 +22,7 @@ export class ExpiredController implements Controller {
   constructor(context: ControllerContext) {
     const { clock, random, registry, queueMetrics } = context;
     this.#context = context;
-    this.#queue = new WorkQueue({ clock, random, metrics: queueMetrics(this.name) });
+    this.#queue = new WorkQueue({ clock, random, maxDelayMs: maxRetryDelayMs, metrics: queueMetrics(this.name) });
     this.#deleted = new Counter({
       name: 'portcullis_operator_expired_deleted_total',
       help: 'Expired objects of the kubectl plugin that were deleted.',
