@@ -25,6 +25,21 @@ export function isNews(told: NodeReportObject, next: NodeReportObject): boolean 
   return !isDeepStrictEqual(essence(told), essence(next)) || isBlockNews(told.status, next.status);
 }
 
+/** Whether the two differ in what people order, and no packet can bring about. */
+export function isOrdered(told: NodeReportObject, next: NodeReportObject): boolean {
+  return !isDeepStrictEqual(ordered(told), ordered(next));
+}
+
+function ordered({ status }: NodeReportObject) {
+  const { breakGlass, policies, lists, exceptions } = status;
+  return {
+    breakGlass,
+    exceptions: exceptions ?? [],
+    policies: policies.map(({ name, generation, state }) => [name, generation, state]),
+    lists: lists.map(({ name, generation, state, prefixSet }) => [name, generation, state, prefixSet]),
+  };
+}
+
 function essence({ metadata, status }: NodeReportObject) {
   const { state, breakGlass, mode, agent, policies, lists, exceptions, interfaces, findings } = status;
   return {

@@ -15,14 +15,15 @@ afterEach(async () => {
   for (const stop of stops.splice(0)) await stop();
 });
 
-/** A report that is news whenever `generation` changes, and otherwise differs by `packets`. */
-const reportOf = (generation: number, packets = 0): NodeReportObject => {
+/** A report that is news whenever `scan` changes, and otherwise differs by `packets`. A change of `policy` was ordered. */
+const reportOf = (scan: number, packets = 0, policy = 1): NodeReportObject => {
   const status: NodeReportStatus = {
     observedAt: '2030-01-01T12:00:00Z',
     state: 'Enforcing',
     agent: { version: '1', startedAt: '2030-01-01T11:00:00Z' },
-    policies: [{ name: 'web', generation, state: 'Programmed', packetsDropped: packets }],
+    policies: [{ name: 'web', generation: policy, state: 'Programmed', packetsDropped: packets }],
     lists: [],
+    findings: [{ code: 'Scan', severity: 'info', message: '', object: String(scan) }],
     blocks: { blocked: 0, newest: [] },
   };
   return { apiVersion: 'portcullis.dev/v1alpha1', kind: 'NodeReport', metadata: { name: 'n' }, status };
@@ -30,7 +31,7 @@ const reportOf = (generation: number, packets = 0): NodeReportObject => {
 
 interface Write {
   readonly atMs: number;
-  readonly generation: number;
+  readonly scan: number;
   readonly packets: number;
 }
 
@@ -47,8 +48,9 @@ function start(options: Partial<ReporterOptions> = {}) {
     write: async ({ status }) => {
       attempts.push(clock.nowMs());
       const [policy] = status.policies;
+      const scan = Number(status.findings![0]!.object);
       await api.answer();
-      writes.push({ atMs: clock.nowMs(), generation: policy!.generation, packets: policy!.packetsDropped! });
+      writes.push({ atMs: clock.nowMs(), scan, packets: policy!.packetsDropped! });
     },
     onFinding: (finding) => findings.push(finding),
     onError: (error) => errors.push(error),
@@ -71,9 +73,9 @@ const refusal = (status: number, retryAfterMs?: number) => () =>
 describe('news after quiet', () => {
   test('goes at once, and what happens together is one report', async () => {
     const { clock, reporter, writes } = start();
-    for (let generation = 1; generation <= 5; generation++) reporter.offer(() => reportOf(generation));
+    for (let scan = 1; scan <= 5; scan++) reporter.offer(() => reportOf(scan));
     await clock.advance(1000);
-    expect(writes).toEqual([{ atMs: 201, generation: 5, packets: 0 }]);
+    expect(writes).toEqual([{ atMs: 201, scan: 5, packets: 0 }]);
   });
 
   test('goes at once although building it takes time', async () => {
@@ -112,7 +114,7 @@ describe('news without end', () => {
     expect(writes.length).toBeGreaterThanOrEqual(3 + 9);
     expect(writes.length).toBeLessThanOrEqual(3 + 10);
     const held = writes.filter(({ atMs }) => atMs > 5000);
-    for (const { atMs, generation } of held) expect(generation).toBe(Math.ceil(atMs / 1000) - 1);
+    for (const { atMs, scan } of held) expect(scan).toBe(Math.ceil(atMs / 1000) - 1);
     expect(held[1]!.atMs - held[0]!.atMs).toBeCloseTo(30_000, -3);
   });
 
@@ -128,8 +130,8 @@ describe('news without end', () => {
 
   test('a cluster that is found to be larger stretches the interval, and gives no new burst', async () => {
     const { clock, reporter, attempts } = start();
-    for (let generation = 0; generation < 3; generation++) {
-      reporter.offer(() => reportOf(generation));
+    for (let scan = 0; scan < 3; scan++) {
+      reporter.offer(() => reportOf(scan));
       await clock.advance(1000);
     }
     expect(attempts).toHaveLength(3);
@@ -139,6 +141,33 @@ describe('news without end', () => {
     expect(attempts).toHaveLength(3);
     await clock.advance(20_000);
     expect(attempts).toHaveLength(4);
+  });
+});
+
+describe('what people order', () => {
+  test('is told at once in the midst of news without end', async () => {
+    const { clock, reporter, writes } = start();
+    for (let second = 0; second < 60; second++) {
+      reporter.offer(() => reportOf(second));
+      await clock.advance(1000);
+    }
+    const before = writes.length;
+    reporter.offer(() => reportOf(60, 0, 2));
+    await clock.advance(1000);
+    expect(writes).toHaveLength(before + 1);
+    expect(writes.at(-1)).toMatchObject({ scan: 60 });
+  });
+
+  test('has a bucket of its own: three at once, then one each 5 seconds, and spends nothing of the other', async () => {
+    const { clock, reporter, writes } = start();
+    reporter.offer(() => reportOf(1));
+    await clock.advance(1000);
+    for (let second = 0; second < 60; second++) {
+      reporter.offer(() => reportOf(1, 0, 2 + second));
+      await clock.advance(1000);
+    }
+    expect(writes.length).toBeGreaterThanOrEqual(1 + 3 + 11);
+    expect(writes.length).toBeLessThanOrEqual(1 + 3 + 2 + 12 + 2);
   });
 });
 
@@ -192,7 +221,7 @@ describe('an API server that is away', () => {
     expect(attempts.length).toBeLessThan(40);
     api.answer = async () => {};
     await clock.advance(30_000);
-    expect(writes).toMatchObject([{ generation: 9 }]);
+    expect(writes).toMatchObject([{ scan: 9 }]);
     reporter.offer(() => reportOf(10));
     await clock.advance(1000);
     reporter.offer(() => reportOf(11));
@@ -318,11 +347,11 @@ test('whatever happens in whatever order, no more is written than the burst, one
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.integer({ min: 1, max: 5000 }), async (steps, nodeCount) => {
       const { clock, reporter, attempts, api, end } = start({ nodeCount });
       const intervalMs = 30_000 * Math.max(1, nodeCount / 1000);
-      let generation = 1;
+      let scan = 1;
       for (const { waitMs, news, answer } of steps) {
         api.answer = { ok: async () => {}, refused: refusal(403), throttled: refusal(429, 3000) }[answer];
-        if (news) generation++;
-        const told = generation;
+        if (news) scan++;
+        const told = scan;
         reporter.offer(() => reportOf(told));
         await clock.advance(waitMs);
         const renewals = Math.floor(clock.nowMs() / 240_000);

@@ -21,7 +21,7 @@ import { type Clock, sleep } from '../../kube/clock.ts';
 import { RateBucket } from '../../kube/rate-bucket.ts';
 import { type Finding, findingOf } from '../finding.ts';
 import type { NodeReportObject } from './node-report.ts';
-import { isNews, sameReport } from './report-news.ts';
+import { isNews, isOrdered, sameReport } from './report-news.ts';
 
 export interface ReporterOptions {
   /** One server-side apply; rejects when it was refused or not answered. A KubeError's status and retryAfterMs are heeded. */
@@ -35,6 +35,9 @@ export interface ReporterOptions {
   readonly burst?: number;
   /** One write of news in so long when it goes on, up to 1,000 nodes; longer in proportion beyond. */
   readonly intervalMs?: number;
+  /** As burst and intervalMs, for what people ordered: policies, exceptions, break-glass. An attacker cannot make such news. */
+  readonly orderedBurst?: number;
+  readonly orderedIntervalMs?: number;
   /** After so long without a write the report is written again, so that it is known to be fresh; jittered by a fifth. */
   readonly renewMs?: number;
   /** What happens together is told together. */
@@ -86,12 +89,15 @@ export class Reporter {
   readonly #coalesceMs: number;
   #nodeCount: number;
   #bucket: RateBucket;
+  readonly #ordered: RateBucket;
 
   #build: (() => NodeReportObject) | undefined;
   #told: NodeReportObject | undefined;
   /** When to look whether something must be written; Infinity when nothing was offered since. */
   #lookAtMs = Number.POSITIVE_INFINITY;
   #renewAtMs = Number.POSITIVE_INFINITY;
+  /** What is to be looked at is news that waits for its turn. */
+  #waitsForTurn = false;
   #retryAtMs = 0;
   #failures = 0;
   #toldFinding: string | undefined;
@@ -108,6 +114,11 @@ export class Reporter {
     this.#coalesceMs = options.coalesceMs ?? 200;
     this.#nodeCount = Math.max(1, options.nodeCount ?? 1);
     this.#bucket = this.#newBucket();
+    this.#ordered = new RateBucket({
+      burst: options.orderedBurst ?? 3,
+      intervalMs: options.orderedIntervalMs ?? 5000,
+      nowMs: () => this.#clock.nowMs(),
+    });
   }
 
   get counts(): ReportCounts {
@@ -122,10 +133,11 @@ export class Reporter {
   /** `build` gives the report as it is when it is called; a newer offer takes its place. Cheap enough for every second. */
   offer(build: () => NodeReportObject): void {
     this.#build = build;
-    // Also while news waits for its turn: what is written then is the newest.
-    if (this.#lookAtMs !== Number.POSITIVE_INFINITY) return;
+    // While news waits for its turn, something may come that need not.
+    if (this.#lookAtMs !== Number.POSITIVE_INFINITY && !this.#waitsForTurn) return;
+    this.#waitsForTurn = false;
     const spreadMs = this.#options.random() * this.#nodeCount * spreadMsPerNode;
-    this.#lookAtMs = this.#clock.nowMs() + this.#coalesceMs + spreadMs;
+    this.#lookAtMs = Math.min(this.#lookAtMs, this.#clock.nowMs() + this.#coalesceMs + spreadMs);
     this.#wake();
   }
 
@@ -159,6 +171,7 @@ export class Reporter {
   async #look(signal: AbortSignal): Promise<void> {
     const nowMs = this.#clock.nowMs();
     this.#lookAtMs = Number.POSITIVE_INFINITY;
+    this.#waitsForTurn = false;
     const report = this.#builtReport();
     if (report === undefined) {
       // The next offer may be a better one.
@@ -172,16 +185,19 @@ export class Reporter {
       if (!sameReport(this.#told, report)) this.#counts.suppressed++;
       return;
     }
-    const turnAtMs = isFree ? nowMs : this.#bucket.nextAtMs();
+    const bucket = this.#told !== undefined && isOrdered(this.#told, report) ? this.#ordered : this.#bucket;
+    const turnAtMs = isFree ? nowMs : Math.min(bucket.nextAtMs(), this.#bucket.nextAtMs());
     // Asked anew: building took time, and the bucket told the time after it.
     if (turnAtMs > this.#clock.nowMs()) {
       this.#counts.suppressed++;
       // A renewal that failed waits for its turn as well.
-      this.#retryAtMs = turnAtMs;
+      if (isRenewal) this.#retryAtMs = turnAtMs;
       this.#lookAtMs = turnAtMs;
+      this.#waitsForTurn = true;
       return;
     }
-    await this.#write(report, isFree, signal);
+    const isReady = bucket.nextAtMs() <= this.#clock.nowMs();
+    await this.#write(report, isFree ? undefined : isReady ? bucket : this.#bucket, signal);
   }
 
   #builtReport(): NodeReportObject | undefined {
@@ -193,14 +209,14 @@ export class Reporter {
     }
   }
 
-  async #write(report: NodeReportObject, isFree: boolean, signal: AbortSignal): Promise<void> {
+  async #write(report: NodeReportObject, bucket: RateBucket | undefined, signal: AbortSignal): Promise<void> {
     try {
       await unlessAborted(this.#options.write(report, signal), signal);
     } catch (error) {
-      if (!signal.aborted) this.#onFailure(error, isFree);
+      if (!signal.aborted) this.#onFailure(error, bucket);
       return;
     }
-    if (!isFree) this.#bucket.take();
+    bucket?.take();
     this.#counts.ok++;
     this.#failures = 0;
     this.#retryAtMs = 0;
@@ -210,13 +226,13 @@ export class Reporter {
     this.#tellFinding(undefined);
   }
 
-  #onFailure(error: unknown, isFree: boolean): void {
+  #onFailure(error: unknown, bucket: RateBucket | undefined): void {
     const status = numberIn(error, 'status');
     if (status === 0) this.#counts.unanswered++;
     else {
       // What reached nobody spends nothing, so that reports resume as soon as the server is back.
       this.#counts.refused++;
-      if (!isFree) this.#bucket.take();
+      bucket?.take();
     }
     this.#failures++;
     const backoffMs = Math.min(firstRetryMs * 2 ** Math.min(this.#failures - 1, 10), maxRetryMs);
