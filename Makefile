@@ -6,7 +6,7 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SETUP := scripts/setup.sh
 
-.PHONY: help setup build generate check test demo bench kernels cluster cluster-stop long-model format clean
+.PHONY: help setup build generate check test demo bench kernels cluster cluster-stop guide long-model format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,11 @@ cluster: ## Start a cluster to play with, in the background: a real API server, 
 
 cluster-stop: ## End that cluster
 	@node scripts/cluster.ts stop
+
+guide: ## Run the commands of docs/kubernetes.md on a real API server and write down what they print
+	@$(SETUP) build test
+	@node scripts/build.mjs
+	@UPDATE_GUIDE=1 vitest run --project cluster test/cluster/guide.test.ts
 
 long-model: ## Compare the BPF program with its model on 1,000,000 random packets
 	@$(SETUP) build
