@@ -16,7 +16,7 @@ export const nodeLink = 'eth0';
  * Strangers, all in one namespace that has a veth to each node (RFC 5737). Nodes reach them by their default route, whose next
  * hop, never blocked, is another address.
  */
-export const strangers = ['203.0.113.7', '203.0.113.8', '203.0.113.9'] as const;
+export const strangers = ['203.0.113.7', '203.0.113.8', '203.0.113.9', '203.0.113.10'] as const;
 export const [attackerAddress, bystanderAddress] = strangers;
 const counterOf = (source: string): string => `from_${source.replaceAll('.', '_')}`;
 
