@@ -1,4 +1,4 @@
-import { type Prefix, parsePrefix } from '../../../api/cidr.ts';
+import { formatPrefix, type Prefix, parsePrefix } from '../../../api/cidr.ts';
 import type { ClusterFacts } from '../../../api/types.ts';
 import { applyObject } from '../../../kube/apply.ts';
 import type { KubeObject } from '../../../kube/objects.ts';
@@ -90,9 +90,13 @@ export class ClusterFactsController implements Controller {
       this.#queue.addAfter(all, Math.max(dueMs - clock.nowMs(), 0));
     };
     const { nodes, serviceCidrs, endpointSlices, clusterFacts } = shared;
-    const unsubscribe = [nodes, serviceCidrs, endpointSlices, clusterFacts].map((watched) =>
-      watched.subscribe(changed),
-    );
+    const unsubscribe = [
+      nodes.subscribe(({ object, previous }) => {
+        // A kubelet writes its Node every few minutes, and 5,000 of them several each second.
+        if (previous === undefined || !sameJson(sayingOf(previous), sayingOf(object))) changed();
+      }),
+      ...[serviceCidrs, endpointSlices, clusterFacts].map((watched) => watched.subscribe(changed)),
+    ];
     this.#adopt();
     this.#queue.add(all);
     try {
@@ -147,14 +151,14 @@ export class ClusterFactsController implements Controller {
       ['Nodes', readNodeAddresses(nodes)],
       ['PodRanges', ranges],
       ['ApiServer', readEndpoints(shared.endpointSlices.items.values())],
-      ['Configured', { sightings: [{ object: 'settings', prefixes: configured }], refused: [] }],
+      ['Configured', { sightings: [{ object: 'settings', prefixes: byText(configured) }], refused: [] }],
     ]);
     const serviceRangesKnown = shared.serviceCidrs.hasSynced;
     if (serviceRangesKnown) {
       reads.set('ServiceRanges', readServiceRanges(shared.serviceCidrs.items.values(), this.#minLengths));
     }
     for (const [holds, { sightings }] of reads) this.#sets.get(holds)!.update(sightings, nowMs);
-    const without = ranges.sightings.filter(({ prefixes }) => prefixes.length === 0);
+    const without = ranges.sightings.filter(({ prefixes }) => prefixes.size === 0);
     const state = {
       podRangesKnown: this.#isComplete(without.length, nowMs),
       nodesWithoutPodRanges: without.length,
@@ -228,3 +232,6 @@ export class ClusterFactsController implements Controller {
 }
 
 const sayingOf = ({ addresses, podCidrs }: StoredNode) => ({ addresses, podCidrs });
+
+const byText = (prefixes: readonly Prefix[]): ReadonlyMap<string, Prefix> =>
+  new Map(prefixes.map((prefix) => [formatPrefix(prefix), prefix]));

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { formatPrefix } from '../../../api/cidr.ts';
 import type { StoredNode } from '../../stored/node.ts';
 import { type FactsRead, readEndpoints, readNodeAddresses, readPodRanges, readServiceRanges } from './read-facts.ts';
 
@@ -13,7 +12,7 @@ const node = (name: string, more: Partial<StoredNode>): StoredNode => ({
   ...more,
 });
 
-const prefixesOf = ({ sightings }: FactsRead) => sightings.map(({ prefixes }) => prefixes.map(formatPrefix));
+const prefixesOf = ({ sightings }: FactsRead) => sightings.map(({ prefixes }) => [...prefixes.keys()]);
 const reasonsOf = ({ refused }: FactsRead) => refused.map(({ value, reason }) => `${value}: ${reason}`);
 
 describe('what Nodes say', () => {

@@ -15,8 +15,8 @@ import type { MinLengths } from './fold-prefixes.ts';
 export interface Sighting {
   /** The object, such as `Node/worker-1`. */
   readonly object: string;
-  /** Each once. */
-  readonly prefixes: readonly Prefix[];
+  /** By their canonical text. */
+  readonly prefixes: ReadonlyMap<string, Prefix>;
 }
 
 /** A value that is not believed. A kubelet writes its own Node, so whoever took a node over writes there too. */
@@ -51,51 +51,77 @@ const unusable = [
 ].map((text) => parsePrefix(text)!);
 
 export function readNodeAddresses(nodes: Iterable<StoredNode>): FactsRead {
-  return readEach(nodes, 'Node', ({ addresses }) => addresses, readAddress, maxAddressesPerNode);
+  const read = ({ metadata, addresses }: StoredNode) =>
+    readTexts(`Node/${metadata.name}`, addresses, readAddress, maxAddressesPerNode);
+  return together(nodes, (node) => remembered(node, rememberedAddresses, read));
 }
 
 export function readPodRanges(nodes: Iterable<StoredNode>, minLengths: MinLengths): FactsRead {
-  return readEach(nodes, 'Node', ({ podCidrs }) => podCidrs, readRange(minLengths), maxRangesPerObject);
+  const read = ({ metadata, podCidrs }: StoredNode) =>
+    readTexts(`Node/${metadata.name}`, podCidrs, readRange(minLengths), maxRangesPerObject);
+  return together(nodes, (node) => remembered(node, rememberedRanges, read));
 }
 
 export function readServiceRanges(serviceCidrs: Iterable<ServiceCidr>, minLengths: MinLengths): FactsRead {
-  return readEach(
-    serviceCidrs,
-    'ServiceCIDR',
-    ({ spec }) => spec?.cidrs ?? [],
-    readRange(minLengths),
-    maxRangesPerObject,
+  return together(serviceCidrs, ({ metadata, spec }) =>
+    readTexts(`ServiceCIDR/${metadata.name}`, spec?.cidrs ?? [], readRange(minLengths), maxRangesPerObject),
   );
 }
 
 export function readEndpoints(slices: Iterable<EndpointSlice>): FactsRead {
-  const addressesOf = ({ endpoints }: EndpointSlice) => (endpoints ?? []).flatMap(({ addresses }) => addresses ?? []);
-  return readEach(slices, 'EndpointSlice', addressesOf, readAddress, maxEndpoints);
+  return together(slices, ({ metadata, endpoints }) => {
+    const addresses = (endpoints ?? []).flatMap((endpoint) => endpoint.addresses ?? []);
+    return readTexts(`EndpointSlice/${metadata.name}`, addresses, readAddress, maxEndpoints);
+  });
+}
+
+interface ObjectRead {
+  readonly sighting: Sighting;
+  readonly refused: readonly RefusedFact[];
+}
+
+/** Nodes are many and their addresses seldom change; a Node that changes is another object, and settings stay as they are. */
+const rememberedAddresses = new WeakMap<StoredNode, ObjectRead>();
+const rememberedRanges = new WeakMap<StoredNode, ObjectRead>();
+
+function remembered(
+  node: StoredNode,
+  known: WeakMap<StoredNode, ObjectRead>,
+  read: (node: StoredNode) => ObjectRead,
+): ObjectRead {
+  const before = known.get(node);
+  if (before !== undefined) return before;
+  const result = read(node);
+  known.set(node, result);
+  return result;
+}
+
+function together<T>(objects: Iterable<T>, read: (object: T) => ObjectRead): FactsRead {
+  const sightings: Sighting[] = [];
+  const refused: RefusedFact[] = [];
+  for (const object of objects) {
+    const result = read(object);
+    sightings.push(result.sighting);
+    refused.push(...result.refused);
+  }
+  return { sightings, refused };
 }
 
 type Reader = (text: string) => Prefix | RefusedFact['reason'];
 
-function readEach<T extends { readonly metadata: { readonly name: string } }>(
-  objects: Iterable<T>,
-  kind: string,
-  textsOf: (object: T) => readonly string[],
-  read: Reader,
-  most: number,
-): FactsRead {
-  const sightings: Sighting[] = [];
+function readTexts(object: string, texts: readonly string[], read: Reader, most: number): ObjectRead {
+  const prefixes = new Map<string, Prefix>();
   const refused: RefusedFact[] = [];
-  for (const given of objects) {
-    const object = `${kind}/${given.metadata.name}`;
-    const prefixes = new Map<string, Prefix>();
-    for (const value of textsOf(given)) {
-      const prefix = typeof value === 'string' ? read(value) : 'NotAnAddress';
-      const reason = typeof prefix === 'string' ? prefix : prefixes.size >= most ? 'TooMany' : undefined;
-      if (reason !== undefined) refused.push({ object, value: String(value).slice(0, 64), reason });
-      else prefixes.set(formatPrefix(prefix as Prefix), prefix as Prefix);
+  for (const value of texts) {
+    const prefix = typeof value === 'string' ? read(value) : 'NotAnAddress';
+    if (typeof prefix !== 'string' && prefixes.size < most) {
+      prefixes.set(formatPrefix(prefix), prefix);
+      continue;
     }
-    sightings.push({ object, prefixes: [...prefixes.values()] });
+    const reason = typeof prefix === 'string' ? prefix : 'TooMany';
+    refused.push({ object, value: String(value).slice(0, 64), reason });
   }
-  return { sightings, refused };
+  return { sighting: { object, prefixes }, refused };
 }
 
 function readAddress(text: string): Prefix | RefusedFact['reason'] {

@@ -47,16 +47,14 @@ export class SliceSet {
   /** Takes in all that is known now. `nowMs` is monotonic. */
   update(sightings: readonly Sighting[], nowMs: number): void {
     const seen = new Set<string>();
-    const fresh: { sighting: Sighting; prefixes: Prefix[] }[] = [];
-    for (const sighting of sightings) {
-      const prefixes: Prefix[] = [];
-      for (const prefix of sighting.prefixes) {
-        const text = formatPrefix(prefix);
-        if (seen.has(text)) continue;
+    const fresh: { readonly object: string; readonly prefixes: Prefix[] }[] = [];
+    for (const { object, prefixes } of sightings) {
+      const unknown: Prefix[] = [];
+      for (const [text, prefix] of prefixes) {
+        if (!seen.has(text) && !this.#entries.has(text)) unknown.push(prefix);
         seen.add(text);
-        if (!this.#entries.has(text)) prefixes.push(prefix);
       }
-      if (prefixes.length > 0) fresh.push({ sighting, prefixes });
+      if (unknown.length > 0) fresh.push({ object, prefixes: unknown });
     }
     for (const [text, entry] of this.#entries) {
       if (seen.has(text)) entry.goneSinceMs = undefined;
@@ -67,7 +65,7 @@ export class SliceSet {
     for (const object of this.#sliceOf.keys()) if (!objects.has(object)) this.#sliceOf.delete(object);
     // Neighbours in one slice become fewer prefixes.
     fresh.sort((a, b) => comparePrefixes(a.prefixes[0]!, b.prefixes[0]!));
-    for (const { sighting, prefixes } of fresh) this.#place(sighting.object, prefixes);
+    for (const { object, prefixes } of fresh) this.#place(object, prefixes);
   }
 
   #expire(nowMs: number): void {
