@@ -7,18 +7,19 @@ import { ControlPlane } from '../test/cluster/control-plane/control-plane.ts';
 import { freePort } from '../test/cluster/control-plane/free-port.ts';
 import { installPortcullis } from '../test/cluster/control-plane/install.ts';
 import { TestNet, waitFor } from '../test/support/namespaces.ts';
-import { holder, home, place } from './cluster/place.ts';
+import { holder, home, isRunning, place } from './cluster/place.ts';
 import { buildWorld, nodes } from './cluster/world.ts';
 import { scanCommand } from './demo/scan.ts';
 
 const root = join(import.meta.dirname, '..');
 const startTimeoutMs = 120_000;
+const reportsTimeoutMs = 60_000;
 
 const commands: Readonly<Record<string, () => Promise<void>>> = { start, stop, hold };
 const command = commands[process.argv[2] ?? ''];
 if (command === undefined) fail('start or stop?');
 if (process.getuid?.() !== 0) fail('network namespaces and XDP need root: use sudo');
-await command();
+await command().catch((error: Error) => fail(error.message));
 
 async function start(): Promise<void> {
   if (holder() !== undefined && existsSync(place.ready)) {
@@ -33,6 +34,7 @@ async function start(): Promise<void> {
     if (error instanceof ControlPlaneUnavailable) fail(error.message);
     throw error;
   }
+  // What one that was killed left here.
   rmSync(home, { recursive: true, force: true });
   mkdirSync(place.logs, { recursive: true, mode: 0o700 });
   const log = openSync(join(place.logs, 'holder.log'), 'a');
@@ -64,7 +66,7 @@ async function stop(): Promise<void> {
     return;
   }
   process.kill(pid, 'SIGTERM');
-  await waitFor(() => holder() === undefined, 30_000, { what: 'the end of the cluster' });
+  await waitFor(() => !isRunning(pid), 30_000, { what: 'the end of the cluster' });
   process.stdout.write('the cluster is gone\n');
 }
 
@@ -81,9 +83,14 @@ async function hold(): Promise<void> {
     await using net = await TestNet.create();
     const world = await buildWorld(plane, net, await freePort());
     try {
+      await waitFor(async () => (await plane.list('nodereports')).length === nodes.length, reportsTimeoutMs, {
+        what: `the reports of the agents (see the logs in ${place.logs})`,
+        intervalMs: 200,
+      });
       mkdirSync(place.bin);
       symlinkSync(plane.kubectlPath, join(place.bin, 'kubectl'));
       symlinkSync(join(root, 'bin', 'kubectl-portcullis.mjs'), join(place.bin, 'kubectl-portcullis'));
+      symlinkSync(join(root, 'bin', 'kubectl_complete-portcullis'), join(place.bin, 'kubectl_complete-portcullis'));
       symlinkSync(plane.kubeconfig, place.kubeconfig);
       writeFileSync(place.ready, '');
       await stopped;
@@ -104,7 +111,8 @@ function instructions(): string {
 
   kubectl get nodes
   kubectl apply --server-side -f examples/
-  kubectl get portcullis                     # until all say Programmed
+  kubectl wait --for=condition=Programmed portscanpolicy/web-node
+  kubectl get portcullis
   ${scan}
   kubectl describe portscanpolicy web-node   # who is blocked, where, why, until when
   kubectl portcullis blocked

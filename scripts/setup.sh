@@ -120,7 +120,7 @@ go_is_there() {
 
 # The newest Go that this distribution has, when it is new enough.
 go_package() {
-  apt-cache pkgnames golang-1 | sed -n 's/^golang-1\.\([0-9]*\)-go$/\1/p' | sort -n |
+  apt-cache pkgnames golang-1 | sed -n 's/^golang-1\.\([0-9][0-9]*\)-go$/\1/p' | sort -n |
     tail -1 | while read -r minor; do [ "$minor" -lt "$min_go" ] || echo "golang-1.$minor-go"; done
 }
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Where the one cluster to play with of a machine is found. Root's own: a fixed name in /tmp would be anybody's. */
-export const home = '/run/portcullis-cluster';
+/** Where the cluster to play with is found. In a folder of root's own: a fixed name in /tmp would be anybody's. */
+export const home = process.env.PORTCULLIS_CLUSTER_HOME || '/run/portcullis-cluster';
 export const place = {
   kubeconfig: join(home, 'kubeconfig'),
   /** Programs for who plays: kubectl and its plugin. */
@@ -23,5 +23,14 @@ export function holder(): number | undefined {
     return command.some((part) => part.endsWith('scripts/cluster.ts')) && command.includes('hold') ? pid : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** False for a process that has ended, whether or not somebody has taken note of that: in containers often nobody does. */
+export function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
   }
 }
