@@ -40,7 +40,7 @@ export interface SourceFacts {
 /** What `explain -o json` shows. */
 export interface Explanation {
   readonly source: string;
-  /** The first that applies, in the order in which the nodes decide. */
+  /** The first that applies; see verdictOf. */
   readonly verdict: 'NeverBlocked' | 'Listed' | 'Excepted' | 'Allowed' | 'Blocked' | 'WouldBlock' | 'Spared' | 'None';
   /** The verdict in one sentence or two. */
   readonly summary: string;
@@ -124,7 +124,7 @@ const factNames: Readonly<Record<FactHit['holds'], string>> = {
   Cluster: 'of the cluster',
 };
 
-/** In the order in which a node decides: never-block set, lists, exceptions and allow, blocks. */
+/** As a node decides: never-block set, lists, exceptions, blocks; what reports say comes before what policies say. */
 function verdictOf(facts: SourceFacts): { readonly verdict: Explanation['verdict']; readonly summary: string } {
   const { blocks, lists, exceptions, neverBlock, policies, reports } = facts;
   const text = sourceText(facts.source);
