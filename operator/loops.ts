@@ -48,8 +48,8 @@ export class Loops {
     if (this.#ended.size > 0) return `ended: ${[...this.#ended].join(', ')}`;
     const nowMs = this.#clock.nowMs();
     const stuck = this.#watched.filter(({ state, lastEventAtMs }) => {
-      const isTrying = state.phase === 'waiting' && state.reason !== undefined;
-      return !isTrying && nowMs - (lastEventAtMs ?? this.#startedMs) > stuckMs;
+      // With a reason it knows that something is wrong, and tries again.
+      return state.reason === undefined && nowMs - (lastEventAtMs ?? this.#startedMs) > stuckMs;
     });
     return stuck.length === 0 ? '' : `stuck: ${stuck.map(({ name }) => name).join(', ')}`;
   }
