@@ -25,14 +25,18 @@ static __always_inline __u32 fold(__u64 sum)
 			sum += words[i];                                            \
 		offset += (bytes);                                                  \
 	}
-#define ADD_CHUNK(bytes)                                                            \
-	if (left & (bytes)) {                                                       \
-		void *chunk = data + within_packet(offset);                      \
+#define ADD_BYTES(bytes)                                                            \
+	{                                                                           \
+		void *chunk = data + within_packet(offset);                         \
 		if (chunk + (bytes) > end)                                          \
 			return true;                                                \
 		sum += (__u32)bpf_csum_diff(NULL, 0, chunk, bytes, 0);              \
 		offset += (bytes);                                                  \
 	}
+#define ADD_CHUNK(bytes)                                                            \
+	if (left & (bytes))                                                         \
+		ADD_BYTES(bytes)
+#define SUM_MAX_BYTES 512	/* 6.1 and 6.12: bpf_csum_diff() refuses more at once */
 
 /*
  * Global, so that it is verified once and not for each path to it. The sum is
@@ -68,9 +72,10 @@ __noinline int checksum_allows_vote(struct xdp_md *ctx, const struct packet *p)
 	left = p->l4_bytes;
 	offset = p->l4;
 	sum = pseudo;
-	ADD_CHUNK(2048)
-	ADD_CHUNK(1024)
-	ADD_CHUNK(512)
+	for (int i = 0; i < CHECKSUM_MAX_BYTES / SUM_MAX_BYTES && left >= SUM_MAX_BYTES; i++) {
+		ADD_BYTES(SUM_MAX_BYTES)
+		left -= SUM_MAX_BYTES;
+	}
 	ADD_CHUNK(256)
 	ADD_CHUNK(128)
 	ADD_CHUNK(64)

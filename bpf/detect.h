@@ -164,7 +164,8 @@ __noinline int cast_vote(struct ballot *b)
 	struct probe *slots;
 	struct vote_result *result;
 	__u64 hash, kind, key, id, pattern1, pattern2;
-	__u32 index, zero = 0, way, at, evicted_first = 0, evicted_source = 0;
+	__u64 way, at;	/* of 64 bits: older verifiers do not carry a bound over from the lower half */
+	__u32 index, zero = 0, evicted_first = 0, evicted_source = 0;
 	int vote = VOTE_BELOW;
 
 	if (!b)
@@ -196,7 +197,7 @@ __noinline int cast_vote(struct ballot *b)
 	way = find_tracked(d, b, pattern2);
 	if (way < SOURCES_PER_DOMAIN) {
 		struct source *source = &d->sources[way];
-		struct probe *mine = slots + way * cfg.slots;
+		struct probe *mine = slots + times(way, cfg.slots);
 		__u64 fresh_count = 0, match = cfg.slots, empty = 0;
 		__u32 ports = 1;
 
@@ -255,7 +256,8 @@ __noinline int cast_vote(struct ballot *b)
 	}
 	if ((__u16)first->stamp == b->port && first->target.hi == b->target.hi && first->target.lo == b->target.lo) {
 		/* Seen again: it must become the newest, or a flood since its first showing would count twice. */
-		if (at + 1 == d->cursor) {
+		/* Not at + 1: 6.12 forgets the bound of at once it has compared a sum with it. */
+		if (at == (__u32)(d->cursor - 1)) {
 			first->stamp = (b->now & FIRST_TICK_MASK) << 30 | id | b->port;
 		} else {
 			d->first_tags[at] = 0;
@@ -287,7 +289,7 @@ __noinline int cast_vote(struct ballot *b)
 			goto unlock;
 		evicted_source = least != 0;
 		source = &d->sources[way];
-		mine = slots + way * cfg.slots;
+		mine = slots + times(way, cfg.slots);
 		source->address = b->source;
 		source->owner = b->owner;
 		source->count = 2;

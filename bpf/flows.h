@@ -187,11 +187,13 @@ static __always_inline bool parse_udp(struct xdp_md *ctx, const struct packet *p
 static __always_inline int test_new_connections(struct xdp_md *ctx, struct packet *p)
 {
 	struct flow_query query = {};
+	/* On 6.1 a table takes no key that lies in what a global function was given. */
+	struct address target = p->target;
 	struct segment s;
 	int chain = CHAIN_WHOLE, flow;
 	bool to_us;
 
-	to_us = is_own(&p->target);
+	to_us = is_own(&target);
 	if (p->is_v6)
 		chain = walk_ipv6_chain(ctx, p);
 	if (chain != CHAIN_WHOLE || p->fragment == FRAGMENT_LATER)

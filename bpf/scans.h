@@ -9,10 +9,12 @@ __noinline int block_source(struct xdp_md *ctx, struct packet *p, struct block_k
 	__u32 zero = 0;
 	struct vote_result *result = bpf_map_lookup_elem(&vote_results, &zero);
 	struct block block = {};
+	struct block_key own_key;
 	int inserted;
 
 	if (!result || !p || !key)
 		return XDP_PASS;
+	own_key = *key;
 	block.flags = spared ? BLOCK_SPARED : (cfg.flags & INSTANCE_ENFORCE) ? 0 : BLOCK_MONITOR;
 	block.since = block.last = now;
 	block.until = now + (block.flags ? cfg.block_ticks : cfg.unproven_ticks);
@@ -22,7 +24,7 @@ __noinline int block_source(struct xdp_md *ctx, struct packet *p, struct block_k
 	block.port_count = result->port_count > BLOCK_PORTS ? BLOCK_PORTS : result->port_count;
 	__builtin_memcpy(block.ports, result->ports, sizeof(block.ports));
 
-	inserted = insert_block(key, &block);
+	inserted = insert_block(&own_key, &block);
 	if (inserted == BLOCK_INSERTED && spend(BUDGET_BLOCK, cfg.block_events_per_second, now)) {
 		struct block_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
@@ -32,7 +34,7 @@ __noinline int block_source(struct xdp_md *ctx, struct packet *p, struct block_k
 			event->tick = now;
 			event->until = block.until;
 			event->source = p->source;
-			event->key = *key;
+			event->key = own_key;
 			event->target = p->target;
 			event->ifindex = ctx->ingress_ifindex;
 			event->flags = block.flags;
