@@ -54,7 +54,7 @@ cluster-stop: ## End that cluster
 	@node scripts/cluster.ts stop
 
 guide: ## Run the commands of docs/kubernetes.md on a real API server and write down what they print
-	@$(SETUP) build test
+	@$(SETUP) build test cluster
 	@node scripts/build.mjs
 	@UPDATE_GUIDE=1 vitest run --project cluster test/cluster/guide.test.ts
 
