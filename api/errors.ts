@@ -165,6 +165,10 @@ export const ErrorSections = {
       'The kernel or the driver has no multi-buffer XDP, so a large MTU cannot have native mode.',
       'Lower the MTU, use a newer kernel, or accept generic mode.',
     ),
+    ConntrackUnavailable: warning(
+      'Programs may not ask connection tracking, so a blocked source loses flows that only it knows: answers to what pods opened by the address of the node.',
+      'Use a kernel with nf_conntrack built in, give the agent CAP_SYS_ADMIN, or list in allow whom the pods talk to.',
+    ),
     DetachGap: warning(
       'The attach mode changed, and packets passed unguarded between the two for the time given.',
       'Nothing needs to be done; avoid changes of the mode where this matters.',

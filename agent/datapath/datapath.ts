@@ -180,6 +180,8 @@ export class Datapath {
 
     // kube-proxy loads the module, often after this agent has started.
     this.#conntrack = await conntrackSupport();
+    if (!this.#conntrack.available && this.#conntrack.isMissed)
+      findings.push(findingOf('ConntrackUnavailable', this.#conntrack.reason));
 
     const { retired, refused } = this.owners.assign(desired.owners, Date.now(), keepOthers);
     for (const { kind, name } of refused)

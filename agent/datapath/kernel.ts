@@ -30,6 +30,8 @@ export type ConntrackSupport =
       readonly available: false;
       /** What the kernel or libbpf said, in one line. */
       readonly reason: string;
+      /** There may be flows that only connection tracking knows. */
+      readonly isMissed: boolean;
     };
 
 const CONNTRACK_MODULE = '/sys/kernel/btf/nf_conntrack';
@@ -57,7 +59,8 @@ const tryConntrack = async (hasModule: boolean): Promise<ConntrackSupport> => {
     const why = hasModule
       ? 'nf_conntrack is a module here, whose types may be read with CAP_SYS_ADMIN alone'
       : 'it has nf_conntrack neither built in nor loaded, or is older than 5.18';
-    return { available: false, reason: `kernel ${release()} does not let programs ask it (${error.code}): ${why}` };
+    const reason = `kernel ${release()} does not let programs ask it (${error.code}): ${why}`;
+    return { available: false, reason, isMissed: hasModule };
   }
 };
 

@@ -93,10 +93,7 @@ test('an unproven block makes room before a proven one, whatever stale entries i
   // And again: 48 live unproven ones, a full table.
   for (let i = 0; i < 47; i++) block(syn, n++);
   expect(real.filter(isBlocked).length).toBe(16);
-  for (let i = 0; i < 4; i++) {
-    block(syn, n++);
-    console.log(i, real.filter(isBlocked).length, node.blocks().length, isBlocked(nthSource(n - 1)));
-  }
+  for (let i = 0; i < 4; i++) block(syn, n++);
   expect(real.filter(isBlocked).length).toBe(16);
 });
 
