@@ -7,7 +7,7 @@ import { Room, until } from './testing/reflector-room.ts';
 
 type Step =
   | { readonly do: 'set' | 'delete'; readonly name: string }
-  | { readonly do: 'reset' | 'compact' | 'snapshot' | 'restore' | 'restart' | 'expire-pages' | 'throw' }
+  | { readonly do: 'reset' | 'compact' | 'snapshot' | 'restore' | 'restart' | 'freeze' | 'expire-pages' | 'throw' }
   | { readonly do: 'fault'; readonly verb: 'list' | 'watch'; readonly index: number }
   | { readonly do: 'wait'; readonly ms: number };
 
@@ -49,7 +49,16 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({
-      do: fc.constantFrom('reset' as const, 'compact', 'snapshot', 'restore', 'restart', 'expire-pages', 'throw'),
+      do: fc.constantFrom(
+        'reset' as const,
+        'compact',
+        'snapshot',
+        'restore',
+        'restart',
+        'freeze',
+        'expire-pages',
+        'throw',
+      ),
     }),
   },
 );
@@ -92,6 +101,9 @@ async function play(steps: readonly Step[], server: FaultServer, books: Books): 
       case 'reset':
         server.resetConnections();
         break;
+      case 'freeze':
+        server.freezeConnections();
+        break;
       case 'compact':
         server.store.compact();
         break;
@@ -129,7 +141,14 @@ test('whatever happens, in whatever order, the copy and the books of its handler
         const reflector = room.run(
           room.reflector({
             pageSize: 3,
-            timings: { baseBackoffMs: 2, maxBackoffMs: 10, healthyMs: 10, silentMs: 80, resyncMs: 5 },
+            timings: {
+              baseBackoffMs: 2,
+              maxBackoffMs: 10,
+              healthyMs: 10,
+              silentMs: 80,
+              probeTimeoutMs: 40,
+              resyncMs: 5,
+            },
             onChange: ({ type, object, previous }) => books.take(type, object, previous),
           }),
         );

@@ -122,7 +122,9 @@ describe.each([
   });
 
   test('a watch that the server ends goes on from the last version, without a list', async () => {
-    const { reflector, changes } = await room.watching({ timings: { minWatchSeconds: 0, maxWatchSeconds: 0.1 } });
+    const { reflector, changes } = await room.watching({
+      timings: { minWatchSeconds: 0, maxWatchSeconds: 0.1, silentMs: 60_000 },
+    });
     room.server.store.set('a');
     await until(() => room.server.seen('watch').length >= 3);
     room.server.store.set('b');
@@ -399,27 +401,57 @@ describe.each([
     expect(versionOf('a')).toBe(reflector.items.get('a')?.metadata.resourceVersion);
   });
 
-  test('a watch that is silent: a new connection, a new list', async () => {
-    room.server.bookmarkMs = undefined;
-    const { reflector } = await room.watching();
-    room.server.bookmarkMs = 20;
-    await until(() => room.restarts.includes('silent'));
+  test('a watch that is silent on a connection that lives: a look at one name, and it goes on from where it stood', async () => {
     room.server.store.set('a');
+    room.server.always('watch', { kind: 'silent' });
+    const { reflector, changes } = await room.watching();
+    const from = String(room.server.store.version);
+    await until(() => room.server.seen('watch').length === 3);
+    room.server.always('watch', undefined);
+    room.server.store.set('b');
     await room.converged(reflector);
-    expect(room.server.connections).toBeGreaterThanOrEqual(2);
-    expect(room.logs.find(({ reason }) => reason === 'silent')?.message).toContain('nothing came for 150 ms');
+    expect(new Set(room.restarts)).toEqual(new Set(['silent']));
+    const looks = room.server.seen('list').slice(1);
+    expect(looks.length).toBeGreaterThanOrEqual(2);
+    for (const { query, headers } of looks) {
+      expect(Object.fromEntries(query)).toEqual({
+        limit: '1',
+        resourceVersion: from,
+        resourceVersionMatch: 'NotOlderThan',
+      });
+      expect(headers.accept).toContain('PartialObjectMetadataList');
+    }
+    expect(room.server.seen('watch').every(({ query }) => query.get('resourceVersion') === from)).toBe(true);
+    expect(told(changes)).toEqual(['added a', 'added b']);
+    expect(room.logs.every(({ level }) => level === 'debug')).toBe(true);
+    if (allowH2) expect(room.server.connections).toBe(1);
+  });
+
+  test('a connection through which nothing comes any more: a new one, and a new list', async () => {
+    const { reflector } = await room.watching();
+    const { connections } = room.server;
+    room.server.freezeConnections();
+    room.server.store.set('a');
+    room.server.store.compact();
+    await room.converged(reflector);
+    expect(room.restarts).toEqual(['silent']);
+    expect(room.server.connections).toBeGreaterThan(connections);
+    expect(room.logs.find(({ reason }) => reason === 'silent')).toMatchObject({
+      level: 'warn',
+      message: expect.stringContaining('nothing came for 150 ms: '),
+    });
   });
 
   test('all watches of a dead connection find out together, not one after the other', async () => {
-    room.server.always('watch', { kind: 'silent' });
     const reflectors = Array.from({ length: 8 }, () => room.run(room.reflector()));
-    await until(() => reflectors.every(({ hasSynced }) => hasSynced));
-    await until(() => room.restarts.filter((reason) => reason === 'silent').length >= 8);
-    room.server.always('watch', undefined);
+    await until(
+      () => reflectors.every(({ state }) => state.phase === 'watching') && room.server.seen('watch').length === 8,
+    );
+    room.server.freezeConnections();
     room.server.store.set('a');
     for (const reflector of reflectors) await room.converged(reflector);
-    // One after the other, the neighbours would have opened watches all the while, each to wait for 150 ms more.
     expect(room.restarts.filter((reason) => reason === 'silent').length).toBeLessThanOrEqual(2 * reflectors.length);
+    expect(reflectors.every(({ hasSynced }) => hasSynced)).toBe(true);
   });
 
   test('bookmarks keep a quiet watch alive, and move its version on', async () => {

@@ -2,8 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { Backoff } from './backoff.ts';
 import { type Change, ChangeFeed } from './change-feed.ts';
 import type { KubeClient } from './client.ts';
-import { type Clock, sleep, systemClock } from './clock.ts';
-import { errorOfStatus, KubeError, malformed } from './errors.ts';
+import { type Clock, sleep, systemClock, TimedOut, withTimeout } from './clock.ts';
+import { errorOfStatus, isConnection, KubeError, malformed } from './errors.ts';
 import { type KubeObject, keyOf, type WatchEvent } from './objects.ts';
 import { pathOf, type Resource } from './resources.ts';
 import { type RestartReason, stepAfter } from './watch-end.ts';
@@ -17,8 +17,13 @@ export interface ReflectorTimings {
   readonly maxBackoffMs: number;
   /** A watch that lasted this long ends a series of failures. */
   readonly healthyMs: number;
-  /** Without event and bookmark for this long, a watch is taken for dead: twice the period of bookmarks. */
+  /**
+   * Without event and bookmark for this long, a watch may be dead. Bookmarks come each minute, but the first one of a watch was
+   * seen after two, and it may have been one minute since the last one of the watch before.
+   */
   readonly silentMs: number;
+  /** For the answer that tells whether it is. */
+  readonly probeTimeoutMs: number;
   /** The server ends a watch after a time between these. */
   readonly minWatchSeconds: number;
   readonly maxWatchSeconds: number;
@@ -30,7 +35,8 @@ export const defaultTimings: ReflectorTimings = {
   baseBackoffMs: 800,
   maxBackoffMs: 30_000,
   healthyMs: 10_000,
-  silentMs: 120_000,
+  silentMs: 190_000,
+  probeTimeoutMs: 10_000,
   minWatchSeconds: 300,
   maxWatchSeconds: 600,
   resyncMs: 30_000,
@@ -194,7 +200,8 @@ export class Reflector<T extends KubeObject> {
     const retryInMs = askedMs > 0 ? Math.max(ownMs, askedMs * (1 + this.#random() / 4)) : ownMs;
     const message = this.#describe(end);
     this.#state = isRegular ? { phase: 'waiting' } : { phase: 'waiting', reason, message };
-    const level = isRegular || reason === 'ended' || reason === 'expired' ? 'debug' : 'warn';
+    const isHarmless = reason === 'ended' || reason === 'expired' || (reason === 'silent' && next === 'watch');
+    const level = isHarmless ? 'debug' : 'warn';
     this.#log({ level, message, reason, retryInMs, ...(error === undefined ? {} : { error }) });
     await sleep(this.#clock, retryInMs, signal);
   }
@@ -203,8 +210,10 @@ export class Reflector<T extends KubeObject> {
     const { resource } = this.#options;
     const path = pathOf(resource);
     if (reason === 'ended') return `${path}: the server ended the watch`;
-    if (reason === 'silent')
-      return `${path}: nothing came for ${this.#timings.silentMs} ms, the connection is taken for dead`;
+    if (reason === 'silent') {
+      const why = error === undefined ? 'it is opened anew' : error instanceof Error ? error.message : String(error);
+      return `${path}: nothing came for ${this.#timings.silentMs} ms: ${why}`;
+    }
     if (reason === 'kind-missing') {
       return `${path}: the server does not know ${resource.kind}: install the CustomResourceDefinitions`;
     }
@@ -306,8 +315,8 @@ export class Reflector<T extends KubeObject> {
       if (signal.aborted) return undefined;
       if (stop.signal.reason instanceof Silent) {
         wasOpen = true;
-        end = { reason: 'silent', next: 'list', error };
-        client.reconnect();
+        end = await this.#probe(signal);
+        if (signal.aborted) return undefined;
       } else {
         const step = stepAfter(error);
         wasOpen ||= step.reason === 'broken';
@@ -319,6 +328,32 @@ export class Reflector<T extends KubeObject> {
     }
     if (!signal.aborted) metrics?.restarted(name, end.reason);
     return { ...end, wasHealthy: wasOpen && this.#clock.nowMs() - startedMs >= healthyMs };
+  }
+
+  /**
+   * What to do about a silent watch. It is right to be silent where nothing happens and etcd seldom tells its progress: then a look
+   * at one name shows that the connection lives and the server has the version that is watched from. A server that has not was put
+   * back to an older state, and would be silent for ever.
+   */
+  async #probe(signal: AbortSignal): Promise<Omit<End, 'wasHealthy'>> {
+    const { client, resource } = this.#options;
+    const look = {
+      ...this.#selection(),
+      metadataOnly: true,
+      limit: 1,
+      resourceVersion: this.#resourceVersion ?? '',
+      resourceVersionMatch: 'NotOlderThan',
+    } as const;
+    try {
+      await withTimeout(this.#clock, pathOf(resource), this.#timings.probeTimeoutMs, signal, (inner) =>
+        client.list(resource, { ...look, signal: inner }),
+      );
+      this.#lastEventAtMs = this.#clock.nowMs();
+      return { reason: 'silent', next: 'watch' };
+    } catch (error) {
+      if (error instanceof TimedOut || isConnection(error)) client.reconnect();
+      return { reason: 'silent', next: 'list', error };
+    }
   }
 
   /**

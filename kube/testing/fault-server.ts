@@ -84,6 +84,7 @@ export class FaultServer {
   bookmarkMs: number | undefined;
   readonly #options: FaultServerOptions;
   readonly #sockets = new Set<Socket>();
+  readonly #frozenPorts = new Set<number>();
   readonly #once: { verb: SeenRequest['verb']; fault: Fault }[] = [];
   readonly #always = new Map<SeenRequest['verb'], Fault>();
   readonly #pages = new Map<string, { items: StoredObject[]; version: number; offset: number }>();
@@ -118,7 +119,11 @@ export class FaultServer {
     server.on('connection', (socket: Socket) => {
       this.connections++;
       this.#sockets.add(socket);
-      socket.on('close', () => this.#sockets.delete(socket));
+      const { remotePort } = socket;
+      socket.on('close', () => {
+        this.#sockets.delete(socket);
+        if (remotePort !== undefined) this.#frozenPorts.delete(remotePort);
+      });
       socket.on('error', () => {});
     });
     server.on('sessionError', () => {});
@@ -153,6 +158,11 @@ export class FaultServer {
   always(verb: SeenRequest['verb'], fault: Fault | undefined): void {
     if (fault === undefined) this.#always.delete(verb);
     else this.#always.set(verb, fault);
+  }
+
+  /** Connections that are open now stay so, and nothing comes through them any more; new ones work. */
+  freezeConnections(): void {
+    for (const { remotePort } of this.#sockets) if (remotePort !== undefined) this.#frozenPorts.add(remotePort);
   }
 
   /** Lists that were begun cannot be continued: 410. */
@@ -194,6 +204,7 @@ export class FaultServer {
       body,
       atMs: performance.now(),
     });
+    if (this.#isFrozen(req)) return;
     if (fault?.kind === 'delay') await new Promise((resolve) => setTimeout(resolve, fault.ms));
     if (this.token !== undefined && headers.authorization !== `Bearer ${this.token}`) {
       sendStatus(res, 401, 'Unauthorized', 'Unauthorized');
@@ -204,6 +215,10 @@ export class FaultServer {
     if (verb === 'list') this.#list(exchange, fault);
     else if (verb === 'watch') this.#watch(exchange, fault);
     else sendJson(res, 200, { apiVersion: 'v1', kind: 'Echo', metadata: { name: 'echo' } });
+  }
+
+  #isFrozen({ socket }: Http2ServerRequest): boolean {
+    return this.#frozenPorts.has(socket?.remotePort ?? 0);
   }
 
   /** Whether that was the whole answer. */
@@ -248,6 +263,10 @@ export class FaultServer {
   #list({ res, query }: Exchange, fault: Fault | undefined): void {
     const token = query.get('continue');
     const limit = Number(query.get('limit') ?? 0);
+    if (Number(query.get('resourceVersion') ?? 0) > this.store.version) {
+      sendJson(res, 504, tooLargeVersion);
+      return;
+    }
     const page =
       token === null
         ? { items: [...this.store.objects.values()], version: this.store.version, offset: 0 }
@@ -269,7 +288,7 @@ export class FaultServer {
     res.end();
   }
 
-  #watch({ res, query }: Exchange, fault: Fault | undefined): void {
+  #watch({ req, res, query }: Exchange, fault: Fault | undefined): void {
     const from = Number(query.get('resourceVersion'));
     if (from < this.store.compactedTo) {
       sendStatus(res, 410, 'Expired', `too old resource version: ${from} (${this.store.compactedTo})`);
@@ -280,7 +299,7 @@ export class FaultServer {
     let left = fault?.kind === 'reset' ? fault.afterEvents : Number.POSITIVE_INFINITY;
     const send = ({ type, object, version }: StoredEvent) => {
       // From a version that is still to come nothing is told, and nothing is said about it either.
-      if (version <= from) return;
+      if (version <= from || this.#isFrozen(req)) return;
       const line = `${JSON.stringify({ type, object })}\n`;
       writePieces(res, line, fault);
       if (fault?.kind === 'twice') writePieces(res, line, fault);
@@ -291,7 +310,9 @@ export class FaultServer {
     for (const event of this.store.events) send(event);
     const unsubscribe = this.store.onEvent(send);
     const bookmarks =
-      this.bookmarkMs === undefined ? undefined : setInterval(() => this.#bookmark(res, from), this.bookmarkMs);
+      this.bookmarkMs === undefined
+        ? undefined
+        : setInterval(() => this.#bookmark({ req, res, query }, from), this.bookmarkMs);
     const timeoutMs = Number(query.get('timeoutSeconds')) * 1000;
     const end = setTimeout(() => res.end(), timeoutMs);
     res.once('close', () => {
@@ -301,9 +322,9 @@ export class FaultServer {
     });
   }
 
-  #bookmark(res: Http2ServerResponse, from: number): void {
+  #bookmark({ req, res }: Exchange, from: number): void {
     const { apiVersion, kind, version } = this.store;
-    if (version < from) return;
+    if (version < from || this.#isFrozen(req)) return;
     const object = { apiVersion, kind, metadata: { resourceVersion: String(version), creationTimestamp: null } };
     res.write(`${JSON.stringify({ type: 'BOOKMARK', object })}\n`);
   }

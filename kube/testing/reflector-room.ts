@@ -17,18 +17,19 @@ export const sharedCertificate = () => {
   return certificate;
 };
 
-/** Two minutes become 150 ms. */
+/** Three minutes become 150 ms. */
 export const fastTimings = {
   baseBackoffMs: 10,
   maxBackoffMs: 80,
   healthyMs: 40,
   silentMs: 150,
+  probeTimeoutMs: 100,
   resyncMs: 20,
 };
 
-/** Resolves when `condition` holds; rejects with what it last saw after ten seconds. */
+/** Resolves when `condition` holds; rejects with what it last saw after 20 seconds. */
 export async function until(condition: () => boolean, what: string | (() => string) = 'condition'): Promise<void> {
-  const endMs = performance.now() + 10_000;
+  const endMs = performance.now() + 20_000;
   while (!condition()) {
     if (performance.now() > endMs) throw new Error(`still not true: ${typeof what === 'string' ? what : what()}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
@@ -65,7 +66,7 @@ export class Room {
       userAgent: 'portcullis-test',
       env: { KUBERNETES_SERVICE_HOST: hostname.replace(/[[\]]/g, ''), KUBERNETES_SERVICE_PORT: port },
       serviceAccountFolder: this.folder,
-      requestTimeoutMs: 1000,
+      requestTimeoutMs: 5000,
       reconnectGraceMs: 20,
       ...options,
     });
@@ -114,7 +115,8 @@ export class Room {
   async converged(reflector: Reflector<StoredObject>): Promise<void> {
     await until(
       () => this.holdsAll(reflector),
-      () => `copy ${[...reflector.items.keys()].slice(0, 20)}, server ${[...this.server.store.objects.keys()].slice(0, 20)}`,
+      () =>
+        `copy ${[...reflector.items.keys()].slice(0, 20)}, server ${[...this.server.store.objects.keys()].slice(0, 20)}`,
     );
   }
 
