@@ -261,7 +261,26 @@ describe.each([
     room.server.store.set('a');
     room.writeToken('second');
     await room.converged(reflector);
-    expect(reflector.state).toEqual({ phase: 'watching' });
+    await until(() => reflector.state.phase === 'watching');
+    expect(reflector.state.reason).toBeUndefined();
+  });
+
+  test('what is wrong stays to be read through each new attempt, until something comes', async () => {
+    room.server.bookmarkMs = undefined;
+    const { reflector } = await room.watching({ timings: { silentMs: 60_000, healthyMs: 60_000 } });
+    room.server.always('watch', { kind: 'status', status: 401 });
+    room.server.resetConnections();
+    await until(() => room.restarts.filter((reason) => reason === 'unauthorized').length >= 1);
+    const reasons = new Set<string | undefined>();
+    await until(() => {
+      reasons.add(reflector.state.reason);
+      return room.restarts.length >= 5;
+    });
+    expect(reasons).toEqual(new Set(['unauthorized']));
+    room.server.always('watch', undefined);
+    room.server.store.set('a');
+    await room.converged(reflector);
+    await until(() => reflector.state.phase === 'watching' && reflector.state.reason === undefined);
   });
 
   test('429: waits as long as the server asks for', async () => {
@@ -293,7 +312,7 @@ describe.each([
     expect(reflector.hasSynced).toBe(false);
     room.server.store.set('a');
     await room.converged(reflector);
-    expect(reflector.state).toEqual({ phase: 'watching' });
+    await until(() => reflector.state.phase === 'watching' && reflector.state.reason === undefined);
   });
 
   test('a kind that is gone for a while keeps its objects: a starting server answers 404 too', async () => {

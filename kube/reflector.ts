@@ -47,7 +47,7 @@ const maxRetryAfterMs = 300_000;
 
 export interface ReflectorState {
   readonly phase: 'idle' | 'listing' | 'watching' | 'waiting' | 'stopped';
-  /** Of the last thing that did not go on as it should; absent while all is well. */
+  /** Of the last thing that went wrong, until the server was seen to work again; absent while all is well. */
   readonly reason?: RestartReason;
   readonly message?: string;
 }
@@ -237,6 +237,7 @@ export class Reflector<T extends KubeObject> {
       this.#lastEventAtMs = this.#clock.nowMs();
       this.#replace(found);
       this.#resourceVersion = resourceVersion;
+      this.#state = { phase: 'listing' };
     } catch (error) {
       if (signal.aborted) return undefined;
       this.#options.metrics?.listFailed(this.#options.name);
@@ -294,7 +295,12 @@ export class Reflector<T extends KubeObject> {
     const { client, resource, name, metrics } = this.#options;
     const { minWatchSeconds, maxWatchSeconds, healthyMs } = this.#timings;
     const startedMs = this.#clock.nowMs();
-    this.#state = { phase: 'watching' };
+    // What went wrong is over when something came, or when nothing went wrong for a while.
+    this.#state = { ...this.#state, phase: 'watching' };
+    const settle = () => {
+      if (this.#state.phase === 'watching' && this.#state.reason !== undefined) this.#state = { phase: 'watching' };
+    };
+    const cancelSettle = this.#clock.startTimer(healthyMs, settle);
     const stop = new AbortController();
     const onAbort = () => stop.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
@@ -308,6 +314,7 @@ export class Reflector<T extends KubeObject> {
         wasOpen = true;
         this.#lastEventAtMs = this.#clock.nowMs();
         this.#apply(event);
+        settle();
       }
       wasOpen = true;
       end = { reason: 'ended', next: 'watch' };
@@ -324,6 +331,7 @@ export class Reflector<T extends KubeObject> {
       }
     } finally {
       cancelWatchdog();
+      cancelSettle();
       signal.removeEventListener('abort', onAbort);
     }
     if (!signal.aborted) metrics?.restarted(name, end.reason);
