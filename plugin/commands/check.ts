@@ -48,8 +48,8 @@ const byKind: Readonly<Record<PlacedObject['kind'], Resource>> = {
   SourceException: resources.sourceExceptions,
 };
 
-/** A file cannot know these: names decide among files only, and what needs a cluster is going to have one. */
-const onlyOfFiles: readonly string[] = ['PolicyTieByName', 'NeedsCluster'];
+/** Names decide among files only: in a cluster the oldest policy governs. */
+const onlyOfFiles: readonly string[] = ['PolicyTieByName'];
 
 /** `client` is there when the server shall be asked as well. */
 export async function check(
