@@ -69,6 +69,6 @@ export class OperatorProcess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.command.isRunning) await this.command.stop('SIGKILL');
+    if (this.command.isRunning) await this.command.stop();
   }
 }
