@@ -64,60 +64,70 @@ export class SortedPrefixes {
   }
 }
 
-/** Collects prefixes in any order, duplicates among them. */
+/** Prefixes in one block of a table. */
+const blockLength = 65_536;
+
+/** Collects prefixes in any order, duplicates among them; in blocks, since a copy that doubles takes thrice the room. */
 export class PrefixTable {
-  #v4 = new Float64Array(1024);
+  #v4: Float64Array[] = [];
   #v4Count = 0;
-  #v6 = new Uint32Array(1024 * stride);
+  #v6: Uint32Array[] = [];
   #v6Count = 0;
 
   add({ family, words, length }: PrefixWords): void {
     if (family === 4) {
-      if (this.#v4Count === this.#v4.length) this.#v4 = grown(this.#v4, new Float64Array(this.#v4.length * 2));
-      this.#v4[this.#v4Count++] = words[0]! * lengths + length;
+      const at = this.#v4Count++ % blockLength;
+      if (at === 0) this.#v4.push(new Float64Array(blockLength));
+      this.#v4.at(-1)![at] = words[0]! * lengths + length;
       return;
     }
-    const at = this.#v6Count++ * stride;
-    if (at === this.#v6.length) this.#v6 = grown(this.#v6, new Uint32Array(this.#v6.length * 2));
-    this.#v6.set(words, at);
-    this.#v6[at + 4] = length;
+    const at = (this.#v6Count++ % blockLength) * stride;
+    if (at === 0) this.#v6.push(new Uint32Array(blockLength * stride));
+    const block = this.#v6.at(-1)!;
+    block.set(words, at);
+    block[at + 4] = length;
   }
 
   /** Takes everything out of the table. */
   sorted(): SortedPrefixes {
-    const v4 = this.#v4.subarray(0, this.#v4Count).sort();
-    const v6 = sortedIpv6(this.#v6, this.#v6Count);
-    const result = new SortedPrefixes(distinct(v4), v6);
-    this.#v4 = new Float64Array(1024);
-    this.#v6 = new Uint32Array(1024 * stride);
+    const v4 = joined(this.#v4, new Float64Array(this.#v4Count));
+    const v6 = joined(this.#v6, new Uint32Array(this.#v6Count * stride));
     this.#v4Count = 0;
     this.#v6Count = 0;
-    return result;
+    return new SortedPrefixes(distinct(v4.sort()), sortedIpv6(v6));
   }
 }
 
-function grown<A extends Float64Array | Uint32Array>(from: A, to: A): A {
-  to.set(from);
-  return to;
+/** Moves the blocks into `whole`, each given up as soon as it is copied. */
+function joined<A extends Float64Array | Uint32Array>(blocks: A[], whole: A): A {
+  for (let at = 0; blocks.length > 0; ) {
+    const block = blocks.shift()!.subarray(0, whole.length - at);
+    whole.set(block, at);
+    at += block.length;
+  }
+  return whole;
 }
 
+/** In place. */
 function distinct(sorted: Float64Array): Float64Array {
   let count = 0;
   for (let i = 0; i < sorted.length; i++) {
-    if (i === 0 || sorted[i] !== sorted[i - 1]) count++;
+    if (i === 0 || sorted[i] !== sorted[i - 1]) sorted[count++] = sorted[i]!;
   }
-  const result = new Float64Array(count);
-  for (let i = 0, at = 0; i < sorted.length; i++) {
-    if (i === 0 || sorted[i] !== sorted[i - 1]) result[at++] = sorted[i]!;
-  }
-  return result;
+  return trimmed(sorted, count);
+}
+
+/** A view keeps all of its buffer alive: one that leaves much of it unused is copied. */
+function trimmed<A extends Float64Array | Uint32Array>(array: A, length: number): A {
+  return (length > array.length * 0.9 ? array.subarray(0, length) : array.slice(0, length)) as A;
 }
 
 /**
  * Radix sort of an index, 16 bits a pass from the least significant on: a sort with a comparison function takes seconds for a
  * million rows, during which nothing else runs.
  */
-function sortedIpv6(rows: Uint32Array, count: number): Uint32Array {
+function sortedIpv6(rows: Uint32Array): Uint32Array {
+  const count = rows.length / stride;
   let order = new Uint32Array(count);
   let other = new Uint32Array(count);
   for (let i = 0; i < count; i++) order[i] = i;
@@ -144,7 +154,7 @@ function sortedIpv6(rows: Uint32Array, count: number): Uint32Array {
     for (let j = 0; j < stride; j++) result[end + j] = rows[from + j]!;
     end += stride;
   }
-  return end === result.length ? result : result.slice(0, end);
+  return trimmed(result, end);
 }
 
 function isSameRow(a: Uint32Array, aFrom: number, b: Uint32Array, bFrom: number): boolean {
