@@ -2,7 +2,7 @@
  * All of it at once, as an administrator sees it: an API server, two operators, three nodes with their agents, kubectl and its
  * plugin, and strangers who scan.
  */
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, beforeAll, expect, test } from 'vitest';
 import type { AnyObject } from './control-plane/cluster.ts';
 import { attackerAddress, bystanderAddress, strangers, useWorld } from './world.ts';
 import type { WorldNode } from './world-node.ts';
@@ -33,15 +33,22 @@ async function applyAndWait(object: AnyObject): Promise<void> {
   expect(await kubectl('get', 'portscanpolicy', name, '-o', 'jsonpath={.status.summary}')).not.toBe('');
 }
 
+const roles = ['portcullis-view', 'portcullis-oncall', 'portcullis-edit'] as const;
+type Role = (typeof roles)[number];
+const kubeconfigs = {} as Record<Role, string>;
+beforeAll(async () => {
+  for (const role of roles) kubeconfigs[role] = await here().kubeconfigOf(role);
+});
+
 function bound() {
   const world = here();
   return {
     plane: world.plane,
     nodes: world.nodes as [WorldNode, WorldNode, WorldNode],
     kubectl: (...args: readonly string[]) => world.kubectl(...args),
-    /** Runs the plugin, which must end well. */
-    plugin: async (...args: readonly string[]) => {
-      const { code, stdout, stderr } = await world.plugin(args);
+    /** Runs the plugin as somebody with no more rights than a role has; it must end well. */
+    plugin: async (role: Role, ...args: readonly string[]) => {
+      const { code, stdout, stderr } = await world.plugin(args, kubeconfigs[role]);
       if (code !== 0) throw new Error(`kubectl portcullis ${args.join(' ')}: ended with ${code}\n${stderr}${stdout}`);
       return stdout;
     },
@@ -65,6 +72,7 @@ test('a scanner is cut off, told of within five seconds, let in, and blocked by 
   const { plane, nodes, kubectl, plugin, until, blocksOf } = bound();
   const [scanned, ...others] = nodes;
   await applyAndWait(policy('web'));
+  expect(await here().leader()).toBeDefined();
   expect(await scanned.answers()).toBe(true);
 
   const [scannedMs, seen] = await Promise.all([
@@ -75,8 +83,8 @@ test('a scanner is cut off, told of within five seconds, let in, and blocked by 
     }),
   ]);
   const { block } = seen;
-  const [here] = await scanned.blocks();
-  const blockedMs = Date.parse(here!.since);
+  const [own] = await scanned.blocks();
+  const blockedMs = Date.parse(own!.since);
   console.log(
     `figure: a block is in the policy's status ${seen.atMs - blockedMs} ms after the probe that made it, ` +
       `${seen.atMs - scannedMs} ms after the end of the scan`,
@@ -86,12 +94,12 @@ test('a scanner is cut off, told of within five seconds, let in, and blocked by 
   expect(block.ports.length).toBeGreaterThan(0);
   // By the operator's own clock, which here is the node's; it knows whole seconds.
   expect(Math.abs(Date.parse(block.since) - blockedMs)).toBeLessThan(promisedMs);
-  expect(Math.abs(Date.parse(block.until) - Date.parse(here!.until))).toBeLessThan(promisedMs);
+  expect(Math.abs(Date.parse(block.until) - Date.parse(own!.until))).toBeLessThan(promisedMs);
 
   const reached = await scanned.arrivedPorts();
   // The port of the connection before the scan is one of the targets.
   expect(reached).toHaveLength(distinctTargets - 1);
-  expect(here!.ports).toEqual(expect.arrayContaining([...reached]));
+  expect(own!.ports).toEqual(expect.arrayContaining([...reached]));
   expect(await scanned.answers()).toBe(false);
   expect(await scanned.answers(bystanderAddress)).toBe(true);
   for (const other of others) {
@@ -101,9 +109,9 @@ test('a scanner is cut off, told of within five seconds, let in, and blocked by 
 
   const described = await kubectl('describe', 'portscanpolicy', 'web');
   for (const text of [attackerAddress, scanned.name, 'Until', 'Ports', 'Probes']) expect(described).toContain(text);
-  const blocked = await plugin('blocked');
+  const blocked = await plugin('portcullis-view', 'blocked');
   expect(blocked).toMatch(new RegExp(`^${attackerAddress}\\s+web\\s+${scanned.name}\\s+${distinctTargets}\\s`, 'm'));
-  const explained = await plugin('explain', attackerAddress);
+  const explained = await plugin('portcullis-view', 'explain', attackerAddress);
   expect(explained).toContain(`${attackerAddress} is blocked on 1 of 3 nodes by web`);
   expect(explained).toMatch(
     new RegExp(`${attackerAddress}\\s+web\\s+${scanned.name}\\s+Blocked\\s+${distinctTargets}`),
@@ -129,8 +137,18 @@ test('a scanner is cut off, told of within five seconds, let in, and blocked by 
   console.log(events);
 
   const unblockMs = performance.now();
-  const unblocking = plugin('unblock', attackerAddress, '--for', '1h', '--reason', 'a test of ours', '--wait', '60s');
-  await until('the scanner to be let in', () => scanned.answers(), promisedMs);
+  const unblocking = plugin(
+    'portcullis-oncall',
+    'unblock',
+    attackerAddress,
+    '--for',
+    '1h',
+    '--reason',
+    'a test of ours',
+    '--wait',
+    '60s',
+  );
+  await until('the scanner to be let in', () => scanned.answers());
   console.log(`figure: let in ${Math.round(performance.now() - unblockMs)} ms after unblock was started`);
   expect(await unblocking).toContain(`Let in on 1 node that had blocked it: ${scanned.name}`);
   console.log(`figure: unblock ended after ${Math.round(performance.now() - unblockMs)} ms`);
@@ -140,11 +158,24 @@ test('a scanner is cut off, told of within five seconds, let in, and blocked by 
   expect((await scanned.arrivedPorts()).length).toBeGreaterThanOrEqual(1000);
   expect(await scanned.answers()).toBe(true);
   expect(await scanned.blocks()).toEqual([]);
-  expect(await plugin('explain', attackerAddress)).toContain('is let in');
+  expect(await plugin('portcullis-view', 'explain', attackerAddress)).toContain('is let in');
 
+  const refused = await here().plugin(['block', attackerAddress, '--for', '1h'], kubeconfigs['portcullis-oncall']);
+  expect(refused).toMatchObject({ code: 3, stdout: '' });
+  expect(refused.stderr).toContain('you may not patch ipblocklists');
   const blockMs = performance.now();
-  const blocking = plugin('block', attackerAddress, '--for', '1h', '--reason', 'a test of ours', '--wait', '60s');
-  for (const node of nodes) await until(`${node.name} to drop it`, async () => !(await node.answers()), promisedMs);
+  const blocking = plugin(
+    'portcullis-edit',
+    'block',
+    attackerAddress,
+    '--for',
+    '1h',
+    '--reason',
+    'a test of ours',
+    '--wait',
+    '60s',
+  );
+  for (const node of nodes) await until(`${node.name} to drop it`, async () => !(await node.answers()));
   console.log(`figure: dropped by all nodes ${Math.round(performance.now() - blockMs)} ms after block was started`);
   expect(await blocking).toContain('In force on 3/3 nodes.');
   console.log(`figure: block ended after ${Math.round(performance.now() - blockMs)} ms`);

@@ -1,4 +1,4 @@
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { type CommandResult, run } from '../support/command.ts';
@@ -119,6 +119,21 @@ export class World implements AsyncDisposable {
     });
   }
 
+  /** A kubeconfig for somebody with a role of deploy/user-roles.yaml, such as portcullis-oncall, and a real token. */
+  async kubeconfigOf(role: string): Promise<string> {
+    const serviceAccount = `somebody-${role}`;
+    await this.plane.createServiceAccount('default', serviceAccount);
+    await this.plane.apply({
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'ClusterRoleBinding',
+      metadata: { name: serviceAccount },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
+      subjects: [{ kind: 'ServiceAccount', name: serviceAccount, namespace: 'default' }],
+    });
+    const token = await this.plane.tokenFor({ namespace: 'default', serviceAccount });
+    return this.plane.kubeconfigForToken(join(this.plane.folder, serviceAccount), token).kubeconfig;
+  }
+
   /** The status of a policy, {} before it has one. */
   async policyStatus(name: string): Promise<AnyObject> {
     return ((await this.plane.get('portscanpolicy', name))?.status ?? {}) as AnyObject;
@@ -168,11 +183,4 @@ export function useWorld(options: WorldOptions = {}): () => World {
     });
   });
   return () => world!;
-}
-
-/** Writes an object as a file for kubectl and returns its path. */
-export function manifest(folder: string, object: AnyObject): string {
-  const file = join(folder, `${object.metadata.name}.json`);
-  writeFileSync(file, JSON.stringify(object, undefined, 2));
-  return file;
 }
