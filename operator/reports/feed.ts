@@ -38,7 +38,7 @@ export class ReportFeed implements Controller {
     this.#serverAheadMs = await this.#serverAhead(signal);
     signal.throwIfAborted();
     const nowMs = clock.nowMs();
-    for (const node of shared.nodes.items.values()) this.index.setNode(node);
+    for (const node of shared.nodes.items.values()) this.index.setNode(node, this.#madeAtMs(node));
     for (const report of shared.reports.items.values()) this.#see(report, this.#ageOf(report, nowMs));
     this.#unsubscribe = [
       shared.nodes.subscribe((change) => {
@@ -102,6 +102,13 @@ export class ReportFeed implements Controller {
   #ageOf({ writtenAtMs }: StoredReport, nowMs: number): number {
     if (writtenAtMs === undefined || this.#serverAheadMs === undefined) return 0;
     return Math.max(nowMs + this.#serverAheadMs - writtenAtMs, 0);
+  }
+
+  /** On the monotonic clock; undefined when that cannot be told, as for a node that was always there. */
+  #madeAtMs({ metadata: { creationTimestamp } }: StoredNode): number | undefined {
+    if (creationTimestamp === undefined || this.#serverAheadMs === undefined) return undefined;
+    const madeMs = Date.parse(creationTimestamp);
+    return Number.isNaN(madeMs) ? undefined : madeMs - this.#serverAheadMs;
   }
 
   /** The Lease was renewed a moment ago, and the server wrote down when. */

@@ -37,7 +37,7 @@ export interface TargetView {
   readonly failedStates: ReadonlyMap<string, number>;
   /** Nodes that have it in force where another policy governs some of the interfaces. */
   readonly partlyConflicted: number;
-  /** Nodes that are ready, and were not made a moment ago, whose agent is not heard. */
+  /** Nodes that are ready, and whose agent is not heard. One that was made a moment ago has time until its agent runs. */
   readonly silent: { readonly stale: number; readonly noReport: number };
   readonly detached?: TroubledNodes;
   readonly tableFull?: TroubledNodes;
@@ -94,7 +94,7 @@ function standingsOf(tally: Tally, nodes: Nodes) {
     if (standing === 'failed') {
       const said = stateSaid(tally.target, tally.entryAt(slot));
       failedStates.set(said, (failedStates.get(said) ?? 0) + 1);
-    } else if (state.node.isReady && !state.isNew) silent[standing]++;
+    } else if (state.node.isReady && !(standing === 'noReport' && state.isNew)) silent[standing]++;
   }
   lagging.sort((a, b) => Number(a.node > b.node) - Number(a.node < b.node));
   // What is wrong is of more use than what is merely late or away.
