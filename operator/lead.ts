@@ -8,6 +8,27 @@ import { ExpiredController } from './controllers/source-exception/controller.ts'
 import { ReportFeed } from './reports/feed.ts';
 import { StatusMetrics } from './status/status-controller.ts';
 
+/** All loops of the leader; the feed is to be loaded before any of them runs. */
+export function createControllers(context: ControllerContext): {
+  readonly feed: ReportFeed;
+  readonly controllers: readonly Controller[];
+} {
+  const feed = new ReportFeed(context);
+  const facts = new ClusterFactsController(context);
+  const prefixSets = new PrefixSetController(context);
+  const statusMetrics = new StatusMetrics(context.registry);
+  const controllers = [
+    feed,
+    facts,
+    prefixSets,
+    new PortScanPolicyController(context, feed, facts, statusMetrics),
+    new IpBlocklistController(context, feed, facts, prefixSets, statusMetrics),
+    new OrphanedReportsController(context),
+    new ExpiredController(context),
+  ];
+  return { feed, controllers };
+}
+
 /**
  * What the leader does, until `signal` aborts and everything has ended. When one controller fails, the others are stopped and
  * its error is thrown.
@@ -17,20 +38,8 @@ export async function lead(
   track: (name: string, loop: Promise<void>) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
-  const feed = new ReportFeed(context);
+  const { feed, controllers } = createControllers(context);
   await feed.load(signal);
-  const facts = new ClusterFactsController(context);
-  const prefixSets = new PrefixSetController(context);
-  const statusMetrics = new StatusMetrics(context.registry);
-  const controllers: Controller[] = [
-    feed,
-    facts,
-    prefixSets,
-    new PortScanPolicyController(context, feed, facts, statusMetrics),
-    new IpBlocklistController(context, feed, facts, prefixSets, statusMetrics),
-    new OrphanedReportsController(context),
-    new ExpiredController(context),
-  ];
   const stop = new AbortController();
   const onAbort = () => stop.abort(signal.reason);
   if (signal.aborted) onAbort();

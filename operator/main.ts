@@ -17,6 +17,9 @@ const execute = async (command: Command): Promise<number> => {
   }
 };
 
+/** The loops have ten seconds to end, the Lease takes a moment, and a pod is killed after thirty. */
+const stopMs = 20_000;
+
 /** Runs until SIGTERM or SIGINT; the exit code is not 0 when the lead was lost. */
 const run = async (settings: OperatorSettings): Promise<number> => {
   const stop = new AbortController();
@@ -30,7 +33,18 @@ const run = async (settings: OperatorSettings): Promise<number> => {
   });
   try {
     logger.info({ event: 'starting', version, namespace: settings.namespace }, 'starting');
-    const operator = await Operator.open({ settings, version, logger });
+    const endWithin = (ms: number) => {
+      const end = () => {
+        logger.fatal({ event: 'stuck' }, 'something did not end in time; the process ends all the same');
+        log.flushSync();
+        process.exit(1);
+      };
+      setTimeout(end, ms).unref();
+    };
+    stop.signal.addEventListener('abort', () => endWithin(stopMs));
+    // Another may lead by then.
+    const onLost = () => endWithin(settings.leaseDurationMs - settings.leaseRenewDeadlineMs);
+    const operator = await Operator.open({ settings, version, logger, onLost });
     const end = await operator.run(stop.signal);
     logger.info({ event: 'stopped', cause: end === 'lost' ? 'lost the lead' : String(stop.signal.reason) }, 'stopped');
     return end === 'lost' ? 1 : 0;

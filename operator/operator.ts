@@ -1,21 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import { startMetricsServer } from '../agent/telemetry/metrics-server.ts';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { startMetricsServer } from '../cli/metrics-server.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { type Clock, systemClock } from '../kube/clock.ts';
-import { eventMetrics } from '../kube/event-metrics.ts';
 import { EventRecorder } from '../kube/events.ts';
 import { openKubeClient } from '../kube/http-client.ts';
 import { LeaderElector } from '../kube/leader.ts';
-import { leaderMetrics } from '../kube/leader-metrics.ts';
 import type { ReflectorLog } from '../kube/reflector.ts';
-import { KubeMetrics } from '../kube/reflector-metrics.ts';
-import { WorkQueueMetrics } from '../kube/work-queue-metrics.ts';
 import type { ControllerContext, Logger } from './controller.ts';
 import { lead } from './lead.ts';
 import { leaderClient } from './leader-client.ts';
 import { Loops } from './loops.ts';
+import { type OperatorMetrics, operatorMetrics } from './metrics.ts';
 import { createReflectors, type SharedReflectors } from './reflectors.ts';
 import type { OperatorSettings } from './settings-table.ts';
 
@@ -23,6 +20,8 @@ export interface OperatorOptions {
   readonly settings: OperatorSettings;
   readonly version: string;
   readonly logger: Logger;
+  /** Told at once when the lead is lost, before anything was stopped. */
+  readonly onLost?: () => void;
   readonly clock?: Clock;
   readonly random?: () => number;
 }
@@ -33,25 +32,26 @@ export type OperatorEnd = 'stopped' | 'lost';
 /** A replica of the operator: keeps copies of what it watches, and works with them while it leads. */
 export class Operator {
   readonly #settings: OperatorSettings;
-  readonly #version: string;
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #random: () => number;
+  readonly #onLost: (() => void) | undefined;
   readonly #registry: Registry;
   readonly #client: KubeClient;
   /** Renewals must not wait behind other requests, nor be limited with them. */
   readonly #leaseClient: KubeClient;
-  readonly #kubeMetrics: KubeMetrics;
+  readonly #metrics: OperatorMetrics;
 
   /** Rejects with an error that names the file when the configuration cannot be read. */
   static async open(options: OperatorOptions): Promise<Operator> {
     const { settings, version } = options;
     const registry = new Registry();
-    const metrics = new KubeMetrics(registry);
+    collectDefaultMetrics({ register: registry });
+    const metrics = operatorMetrics(registry, version, settings.leaseName);
     const common = {
       ...(settings.kubeconfig === undefined ? {} : { kubeconfig: settings.kubeconfig }),
       userAgent: `portcullis-operator/${version}`,
-      metrics,
+      metrics: metrics.kube,
     };
     const client = await openKubeClient({
       ...common,
@@ -68,16 +68,16 @@ export class Operator {
   }
 
   private constructor(
-    { settings, version, logger, clock = systemClock, random = Math.random }: OperatorOptions,
-    parts: { registry: Registry; metrics: KubeMetrics; client: KubeClient; leaseClient: KubeClient },
+    { settings, logger, onLost, clock = systemClock, random = Math.random }: OperatorOptions,
+    parts: { registry: Registry; metrics: OperatorMetrics; client: KubeClient; leaseClient: KubeClient },
   ) {
     this.#settings = settings;
-    this.#version = version;
     this.#logger = logger;
     this.#clock = clock;
     this.#random = random;
+    this.#onLost = onLost;
     this.#registry = parts.registry;
-    this.#kubeMetrics = parts.metrics;
+    this.#metrics = parts.metrics;
     this.#client = parts.client;
     this.#leaseClient = parts.leaseClient;
   }
@@ -94,7 +94,7 @@ export class Operator {
       namespace,
       clock: this.#clock,
       random: this.#random,
-      metrics: this.#kubeMetrics,
+      metrics: this.#metrics.kube,
       log: (name, entry) => this.#logReflector(name, entry),
     });
     const loops = new Loops(this.#clock, shared.all, shared.needed);
@@ -127,9 +127,7 @@ export class Operator {
   ): Promise<OperatorEnd> {
     const settings = this.#settings;
     const logger = this.#logger;
-    const countChange = leaderMetrics(this.#registry, settings.leaseName);
     const identity = `${hostname()}_${randomBytes(6).toString('hex')}`;
-    const queueMetrics = new WorkQueueMetrics(this.#registry);
     signal.addEventListener('abort', () => loops.stopping(), { once: true });
     const elector = new LeaderElector({
       client: this.#leaseClient,
@@ -154,7 +152,7 @@ export class Operator {
           random: this.#random,
           logger,
           registry: this.#registry,
-          queueMetrics: (queue) => queueMetrics.of(queue),
+          queueMetrics: (queue) => this.#metrics.queues.of(queue),
           happened: (happening) => events.record(happening),
         };
         leading.addEventListener('abort', () => loops.stopping(), { once: true });
@@ -164,7 +162,8 @@ export class Operator {
       onHolder: (holder) =>
         logger.info({ event: 'leader', holder }, holder === '' ? 'nobody leads' : 'another replica leads'),
       onChange: (change) => {
-        countChange(change);
+        this.#metrics.leaderChanged(change);
+        if (change === 'lost') this.#onLost?.();
         const fields = { event: 'leader', change, identity };
         if (change === 'lost') logger.error(fields, 'the lead is lost: this process ends, so that nobody works twice');
         else logger.info(fields, change === 'gained' ? 'this replica leads' : 'the lead is given away');
@@ -181,23 +180,16 @@ export class Operator {
       clock: this.#clock,
       random: this.#random,
       onError: (error) => this.#logger.warn({ event: 'events', err: error }, 'an Event could not be written'),
-      metrics: eventMetrics(this.#registry),
+      metrics: this.#metrics.events,
     });
   }
 
   async #serve(address: { readonly host: string; readonly port: number }, loops: Loops, signal: AbortSignal) {
-    collectDefaultMetrics({ register: this.#registry });
-    new Gauge({
-      name: 'portcullis_operator_info',
-      help: '1, with the version of the operator.',
-      labelNames: ['version'],
-      registers: [this.#registry],
-    }).set({ version: this.#version }, 1);
     const server = await startMetricsServer({
       address,
       render: () => this.#registry.metrics(),
       contentType: this.#registry.contentType,
-      health: () => ({ applied: loops.notLive() === '', notReady: loops.notReady() }),
+      health: () => ({ live: loops.notLive(), ready: loops.notReady() }),
       signal,
       onError: (error) => this.#logger.warn({ event: 'metrics', err: error }, 'the metrics could not be read'),
     });

@@ -1,18 +1,4 @@
 import type { ValueForm } from '../agent/setting-values.ts';
-import { formatDuration, parseDuration } from '../api/duration.ts';
-
-/** In ms. */
-export function duration(minMs: number, maxMs: number): ValueForm<number> {
-  return {
-    placeholder: 'DURATION',
-    allowed: `a duration from ${formatDuration(minMs)} to ${formatDuration(maxMs)}, such as 500ms, 90s, 10m or 1h30m`,
-    read: (text) => {
-      const ms = parseDuration(text);
-      return ms !== undefined && ms >= minMs && ms <= maxMs ? ms : undefined;
-    },
-    suggest: (text) => (/^\d+$/.test(text) ? `${text}s` : undefined),
-  };
-}
 
 export const dnsLabel: ValueForm<string> = {
   placeholder: 'NAME',

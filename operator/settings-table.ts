@@ -1,7 +1,15 @@
-import { integer, type ListenAddress, listenAddress, oneOf, path, prefixes } from '../agent/setting-values.ts';
+import {
+  duration,
+  integer,
+  type ListenAddress,
+  listenAddress,
+  oneOf,
+  path,
+  prefixes,
+} from '../agent/setting-values.ts';
 import type { LogLevel } from '../agent/telemetry/log.ts';
 import type { SettingTable } from '../cli/settings.ts';
-import { dnsLabel, duration } from './setting-values.ts';
+import { dnsLabel } from './setting-values.ts';
 
 /** Everything that `run` can be told, read and checked. */
 export interface OperatorSettings {
