@@ -16,6 +16,8 @@ import { type ChunkIdentity, type ListIdentity, newChunk, ownerOf, planChunks } 
 
 /** Whoever renews a list writes several ConfigMaps one after the other. */
 const settleMs = 1000;
+/** Until then a chunk that was written shows in the collection; if not, it is gone again. */
+const shownMs = 10_000;
 /** A right that is missing is granted without any object changing that is watched. */
 const lookAgainMs = 60_000;
 
@@ -55,8 +57,10 @@ export class PrefixSetController implements Controller, PrefixSets {
   /** By uid of the list. */
   readonly #known = new Map<string, Known>();
   readonly #listeners = new Set<(listName: string) => void>();
-  /** Uids of chunks whose content is what their name says. */
+  /** Names of chunks that hold what their name says: those that were made here, and those that were looked at. */
   readonly #verified = new Set<string>();
+  /** By name of the chunk: when it was written here, for as long as it may not show. */
+  readonly #writtenAtMs = new Map<string, number>();
   /** The prefixes that were read last, until their chunks are written: one list's at a time, since there may be a million. */
   #held: Held | undefined;
 
@@ -95,7 +99,8 @@ export class PrefixSetController implements Controller, PrefixSets {
         for (const name of this.#listsWith(object.metadata.name)) queue.addAfter(name, settleMs);
       }),
       shared.prefixChunks.subscribe(({ type, object }) => {
-        if (type === 'deleted') this.#verified.delete(object.metadata.uid ?? '');
+        this.#writtenAtMs.delete(object.metadata.name);
+        if (type === 'deleted') this.#verified.delete(object.metadata.name);
         // What this operator writes itself comes back here as well.
         addOwner(object, settleMs);
       }),
@@ -139,7 +144,7 @@ export class PrefixSetController implements Controller, PrefixSets {
     }
     const result = await this.#read(list, signal);
     const isNamed = list.status.prefixSet?.digest === result.prefixSet?.digest;
-    if (isNamed && result.problem === undefined) await this.#publish(list, result, signal);
+    if (isNamed && result.problem === undefined) return await this.#publish(list, result, signal);
     return isTimed(result) ? { againAfterMs: lookAgainMs } : undefined;
   }
 
@@ -210,37 +215,42 @@ export class PrefixSetController implements Controller, PrefixSets {
   }
 
   /** Makes what the status of the list names. */
-  async #publish(list: StoredList, result: PrefixSetResult, signal: AbortSignal): Promise<void> {
-    const { client, shared, logger } = this.#context;
+  async #publish(list: StoredList, result: PrefixSetResult, signal: AbortSignal): Promise<RunResult> {
+    const { client, clock, shared, logger } = this.#context;
     const { name, uid } = list.metadata;
-    const stored = () => shared.prefixChunks.items.values();
-    const { missing, present } = planChunks(name, list.metadata, result.prefixSet, stored());
+    const stored = shared.prefixChunks.items;
+    for (const [chunk, atMs] of this.#writtenAtMs) {
+      if (stored.has(chunk) || clock.nowMs() - atMs >= shownMs) this.#writtenAtMs.delete(chunk);
+    }
+    const { missing, present } = planChunks(name, list.metadata, result.prefixSet, stored.values());
+    const absent = missing.filter((chunk) => !this.#writtenAtMs.has(chunk));
     const unfit: ChunkIdentity[] = [];
-    for (const chunk of present) if (!(await this.#isFit(chunk, uid, signal))) unfit.push(chunk);
+    for (const chunk of present) if (!(await this.#isFit(chunk.name, uid, signal))) unfit.push(chunk);
     for (const chunk of unfit) {
       logger.warn({ list: name, chunk: chunk.name }, 'a chunk does not hold what its name says: made anew');
       await client.delete(resources.prefixChunks, chunk.name, { uid: chunk.uid, signal });
     }
-    const toWrite = new Set([...missing, ...unfit.map((chunk) => chunk.name)]);
+    const toWrite = new Set([...absent, ...unfit.map((chunk) => chunk.name)]);
     if (toWrite.size > 0) {
       if (this.#held?.uid !== uid || this.#held.digest !== result.prefixSet?.digest) {
         const again = await this.#read(list, signal, true);
         // The ConfigMaps are others by now: the status has to name those first.
-        if (again.problem !== undefined || again.prefixSet?.digest !== result.prefixSet?.digest) return;
+        if (again.problem !== undefined || again.prefixSet?.digest !== result.prefixSet?.digest) return undefined;
       }
       await this.#write(list.metadata, this.#held!.content, toWrite, signal);
     }
     this.#held = undefined;
     await this.#deleteSurplus(name, list, signal);
+    return this.#writtenAtMs.size === 0 ? undefined : { againAfterMs: shownMs };
   }
 
-  async #isFit({ name, uid }: ChunkIdentity, listUid: string, signal: AbortSignal): Promise<boolean> {
-    if (this.#verified.has(uid)) return true;
+  async #isFit(name: string, listUid: string, signal: AbortSignal): Promise<boolean> {
+    if (this.#verified.has(name)) return true;
     try {
       const chunk = await this.#context.client.get<RawChunk>(resources.prefixChunks, name, { signal });
       const { prefixes } = chunk.spec ?? {};
       if (typeof prefixes !== 'string' || chunkName(listUid, prefixes) !== name) return false;
-      this.#verified.add(chunk.metadata.uid ?? uid);
+      this.#verified.add(name);
       return true;
     } catch (error) {
       if (isNotFound(error)) return false;
@@ -266,6 +276,8 @@ export class PrefixSetController implements Controller, PrefixSets {
         await client.delete(resources.prefixChunks, chunk.name, { signal });
         await applyObject(client, resources.prefixChunks, object, { fieldManager, signal });
       }
+      this.#verified.add(chunk.name);
+      this.#writtenAtMs.set(chunk.name, this.#context.clock.nowMs());
       this.#metrics.written();
     }
   }
