@@ -129,7 +129,7 @@ describe('YAML that is refused', () => {
 
   it('values nested too deeply, whichever way', () => {
     const nested = (depth: number) => `a: ${'['.repeat(depth)}${']'.repeat(depth)}`;
-    expect(refusals(nested(64))[0]).toBe('1 MissingField apiVersion');
+    expect(refusals(nested(64))[0]).toBe('1 MissingField kind');
     expect(refusals(nested(65))[0]).toMatch(/^1 YamlUnsupported/);
     for (const part of ['[', '{a: ', '- ', '? ']) expect(refusals(part.repeat(50_000))[0]).toMatch(/^1 Yaml/);
   });
