@@ -25,7 +25,7 @@ export const guestRepository = '/portcullis';
 const programs = ['ip', 'ethtool', 'nsenter'];
 /** Loaded by name at run time, so that ldd of a program does not tell of it. */
 const libraries = ['libbpf.so.1'];
-const rooms = ['agent', 'api', 'bin', 'crds', 'dist', 'test', 'package.json'];
+const rooms = ['agent', 'api', 'bin', 'cli', 'crds', 'dist', 'kube', 'test', 'package.json'];
 const packages = ['koffi', '@koromix'];
 /** Not in Debian's cloud kernels themselves. */
 const modules = ['veth'];
