@@ -1,25 +1,21 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { applyObject } from '../../../kube/apply.ts';
-import { isForbidden, isNotFound, KubeError } from '../../../kube/errors.ts';
+import { isForbidden, isNotFound } from '../../../kube/errors.ts';
 import type { KubeObject } from '../../../kube/objects.ts';
 import { resources } from '../../../kube/resources.ts';
 import { type RunResult, WorkQueue } from '../../../kube/work-queue.ts';
 import type { Controller, ControllerContext } from '../../controller.ts';
 import type { StoredList } from '../../stored/policy-object.ts';
-import { fieldManager } from '../field-manager.ts';
 import type { PrefixSetResult, PrefixSets } from '../ip-blocklist/prefix-set.ts';
 import { maxRetryDelayMs } from '../retry-delay.ts';
-import { chunkName, chunkText } from './chunks.ts';
+import { ChunkStore } from './chunk-store.ts';
 import { PrefixSetMetrics } from './metrics.ts';
 import { type ConfigMapContent, type PrefixSetRead, readPrefixSet } from './read-set.ts';
-import { type ChunkIdentity, type ListIdentity, newChunk, ownerOf, planChunks } from './reconcile.ts';
+import { type ChunkIdentity, ownerOf, planChunks } from './reconcile.ts';
 
 /** Whoever renews a list writes several ConfigMaps one after the other. */
 const settleMs = 1000;
-/** Until then a chunk that was written shows in the collection; if not, it is gone again. */
-const shownMs = 10_000;
 /** A right that is missing is granted without any object changing that is watched. */
-const lookAgainMs = 60_000;
+const rightsAgainMs = 60_000;
 
 interface Known {
   readonly inputs: string;
@@ -36,14 +32,6 @@ interface Held {
   readonly content: NonNullable<PrefixSetRead['content']>;
 }
 
-interface RawChunk extends KubeObject {
-  readonly spec?: { readonly prefixes?: unknown };
-}
-
-interface RawList extends KubeObject {
-  readonly status?: { readonly prefixSet?: { readonly digest?: unknown } };
-}
-
 /**
  * Publishes the prefixes that lists take out of ConfigMaps as PrefixChunks. What a list's ConfigMaps say becomes its result,
  * the writer of the list's status names the chunks there, and only when that is seen are the missing ones made and those
@@ -53,14 +41,11 @@ export class PrefixSetController implements Controller, PrefixSets {
   readonly name = 'prefix-set';
   readonly #context: ControllerContext;
   readonly #metrics: PrefixSetMetrics;
+  readonly #store: ChunkStore;
   readonly #queue: WorkQueue;
   /** By uid of the list. */
   readonly #known = new Map<string, Known>();
   readonly #listeners = new Set<(listName: string) => void>();
-  /** Names of chunks that hold what their name says: those that were made here, and those that were looked at. */
-  readonly #verified = new Set<string>();
-  /** By name of the chunk: when it was written here, for as long as it may not show. */
-  readonly #writtenAtMs = new Map<string, number>();
   /** The prefixes that were read last, until their chunks are written: one list's at a time, since there may be a million. */
   #held: Held | undefined;
 
@@ -68,6 +53,7 @@ export class PrefixSetController implements Controller, PrefixSets {
     const { clock, random, registry, queueMetrics } = context;
     this.#context = context;
     this.#metrics = new PrefixSetMetrics(registry);
+    this.#store = new ChunkStore(context, this.#metrics);
     this.#queue = new WorkQueue({ clock, random, maxDelayMs: maxRetryDelayMs, metrics: queueMetrics(this.name) });
   }
 
@@ -99,8 +85,7 @@ export class PrefixSetController implements Controller, PrefixSets {
         for (const name of this.#listsWith(object.metadata.name)) queue.addAfter(name, settleMs);
       }),
       shared.prefixChunks.subscribe(({ type, object }) => {
-        this.#writtenAtMs.delete(object.metadata.name);
-        if (type === 'deleted') this.#verified.delete(object.metadata.name);
+        this.#store.changed(object.metadata.name, type === 'deleted');
         // What this operator writes itself comes back here as well.
         addOwner(object, settleMs);
       }),
@@ -145,7 +130,7 @@ export class PrefixSetController implements Controller, PrefixSets {
     const result = await this.#read(list, signal);
     const isNamed = list.status.prefixSet?.digest === result.prefixSet?.digest;
     if (isNamed && result.problem === undefined) return await this.#publish(list, result, signal);
-    return isTimed(result) ? { againAfterMs: lookAgainMs } : undefined;
+    return isTimed(result) ? { againAfterMs: rightsAgainMs } : undefined;
   }
 
   /** Results of lists that are gone. */
@@ -193,7 +178,7 @@ export class PrefixSetController implements Controller, PrefixSets {
     if (inputs !== inputsNow || generation !== list.metadata.generation) return false;
     if (result.problem === undefined) return true;
     if (previous !== list.status.prefixSet?.digest) return false;
-    return !isTimed(result) || this.#context.clock.nowMs() - readAtMs < lookAgainMs;
+    return !isTimed(result) || this.#context.clock.nowMs() - readAtMs < rightsAgainMs;
   }
 
   #log(list: string, { problem, prefixSet, refused }: PrefixSetResult): void {
@@ -216,20 +201,17 @@ export class PrefixSetController implements Controller, PrefixSets {
 
   /** Makes what the status of the list names. */
   async #publish(list: StoredList, result: PrefixSetResult, signal: AbortSignal): Promise<RunResult> {
-    const { client, clock, shared, logger } = this.#context;
+    const { shared, logger } = this.#context;
     const { name, uid } = list.metadata;
-    const stored = shared.prefixChunks.items;
-    for (const [chunk, atMs] of this.#writtenAtMs) {
-      if (stored.has(chunk) || clock.nowMs() - atMs >= shownMs) this.#writtenAtMs.delete(chunk);
-    }
-    const { missing, present } = planChunks(name, list.metadata, result.prefixSet, stored.values());
-    const absent = missing.filter((chunk) => !this.#writtenAtMs.has(chunk));
+    const plan = planChunks(name, list.metadata, result.prefixSet, shared.prefixChunks.items.values());
     const unfit: ChunkIdentity[] = [];
-    for (const chunk of present) if (!(await this.#isFit(chunk.name, uid, signal))) unfit.push(chunk);
-    for (const chunk of unfit) {
-      logger.warn({ list: name, chunk: chunk.name }, 'a chunk does not hold what its name says: made anew');
-      await client.delete(resources.prefixChunks, chunk.name, { uid: chunk.uid, signal });
+    for (const chunk of plan.present) if (!(await this.#store.isFit(chunk.name, uid, signal))) unfit.push(chunk);
+    if (unfit.length > 0) {
+      const fields = { list: name, chunks: unfit.map((chunk) => chunk.name) };
+      logger.warn(fields, 'chunks do not hold what their names say: made anew');
+      await this.#store.delete(unfit, signal);
     }
+    const absent = this.#store.absent(plan.missing);
     const toWrite = new Set([...absent, ...unfit.map((chunk) => chunk.name)]);
     if (toWrite.size > 0) {
       if (this.#held?.uid !== uid || this.#held.digest !== result.prefixSet?.digest) {
@@ -237,80 +219,27 @@ export class PrefixSetController implements Controller, PrefixSets {
         // The ConfigMaps are others by now: the status has to name those first.
         if (again.problem !== undefined || again.prefixSet?.digest !== result.prefixSet?.digest) return undefined;
       }
-      await this.#write(list.metadata, this.#held!.content, toWrite, signal);
+      await this.#store.write(list.metadata, this.#held!.content, toWrite, signal);
     }
     this.#held = undefined;
     await this.#deleteSurplus(name, list, signal);
-    return this.#writtenAtMs.size === 0 ? undefined : { againAfterMs: shownMs };
-  }
-
-  async #isFit(name: string, listUid: string, signal: AbortSignal): Promise<boolean> {
-    if (this.#verified.has(name)) return true;
-    try {
-      const chunk = await this.#context.client.get<RawChunk>(resources.prefixChunks, name, { signal });
-      const { prefixes } = chunk.spec ?? {};
-      if (typeof prefixes !== 'string' || chunkName(listUid, prefixes) !== name) return false;
-      this.#verified.add(name);
-      return true;
-    } catch (error) {
-      if (isNotFound(error)) return false;
-      throw error;
-    }
-  }
-
-  async #write(
-    list: ListIdentity,
-    { prefixes, chunks }: Held['content'],
-    names: ReadonlySet<string>,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { client } = this.#context;
-    for (const chunk of chunks) {
-      if (!names.has(chunk.name)) continue;
-      const object = newChunk(chunk.name, list, chunkText(prefixes, chunk), chunk.to - chunk.from);
-      try {
-        await applyObject(client, resources.prefixChunks, object, { fieldManager, signal });
-      } catch (error) {
-        if (!(error instanceof KubeError && error.status === 422)) throw error;
-        // A chunk is never changed, so one of that name holds something else.
-        await client.delete(resources.prefixChunks, chunk.name, { signal });
-        await applyObject(client, resources.prefixChunks, object, { fieldManager, signal });
-      }
-      this.#verified.add(chunk.name);
-      this.#writtenAtMs.set(chunk.name, this.#context.clock.nowMs());
-      this.#metrics.written();
-    }
+    const { lookAgainMs } = this.#store;
+    return lookAgainMs === undefined ? undefined : { againAfterMs: lookAgainMs };
   }
 
   async #deleteSurplus(name: string, list: StoredList | undefined, signal: AbortSignal): Promise<void> {
-    const { client, shared, logger } = this.#context;
+    const { shared, logger } = this.#context;
     const wanted = list?.status.prefixSet;
     const { surplus } = planChunks(name, list?.metadata, wanted, shared.prefixChunks.items.values());
     if (surplus.length === 0) return;
     // The copy of the lists may lag behind; what is deleted by mistake has to be fetched anew by every agent.
-    const digest = await this.#namedNow(name, list?.metadata.uid, signal);
+    const digest = await this.#store.namedNow(name, list?.metadata.uid, signal);
     if (digest !== (wanted?.digest ?? 'none')) {
       this.#queue.addAfter(name, settleMs);
       return;
     }
-    for (const chunk of surplus) {
-      await client.delete(resources.prefixChunks, chunk.name, { uid: chunk.uid, signal });
-      this.#metrics.deleted();
-    }
+    await this.#store.delete(surplus, signal);
     logger.debug({ list: name, chunks: surplus.length }, 'chunks that no status names deleted');
-  }
-
-  /** The digest that the list of that name and uid has in its status now; 'none' without one, or when there is no list. */
-  async #namedNow(name: string, uid: string | undefined, signal: AbortSignal): Promise<string> {
-    try {
-      const list = await this.#context.client.get<RawList>(resources.ipBlocklists, name, { signal });
-      if (list.metadata.uid !== uid) return 'of another list';
-      const digest = list.status?.prefixSet?.digest;
-      return typeof digest === 'string' ? digest : 'none';
-    } catch (error) {
-      if (isNotFound(error)) return 'none';
-      throw error;
-    }
   }
 }
 
