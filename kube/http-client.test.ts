@@ -145,7 +145,7 @@ describe.each([
   });
 
   test('a refused connection, a reset one and an answer that never comes are told by their codes', async () => {
-    const hasty = await room.anotherClient({ requestTimeoutMs: 60 });
+    const hasty = await room.anotherClient({ requestTimeoutMs: 300 });
     room.server.once('other', { kind: 'no-answer' });
     await expect(hasty.raw('/version')).rejects.toMatchObject({ status: 0, code: 'ETIMEDOUT', isConnecting: true });
     await hasty.close();
@@ -161,7 +161,7 @@ describe.each([
   });
 
   test('one answer that is late does not end the streams beside it', async () => {
-    const hasty = await room.anotherClient({ requestTimeoutMs: 100 });
+    const hasty = await room.anotherClient({ requestTimeoutMs: 300 });
     const stream = follow(hasty);
     await until(() => stream.events.length > 0);
     room.server.once('other', { kind: 'no-answer' });
@@ -169,6 +169,20 @@ describe.each([
     const seen = stream.events.length;
     await until(() => stream.events.length > seen);
     expect(stream.hasEnded()).toBe(false);
+    await hasty.close();
+    await stream.done;
+  });
+
+  test('a watch may be quiet for longer than a request may take', async () => {
+    room.server.bookmarkMs = undefined;
+    const hasty = await room.anotherClient({ requestTimeoutMs: 300 });
+    const stream = follow(hasty);
+    await until(() => room.server.seen('watch').length === 1);
+    // The library's own timers go by the second.
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    room.server.store.set('a');
+    await until(() => stream.events.length === 1 || stream.hasEnded());
+    expect(stream.error()).toBeUndefined();
     await hasty.close();
     await stream.done;
   });

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { Reflector } from './reflector.ts';
 import type { FaultServer } from './testing/fault-server.ts';
 import type { StoredObject } from './testing/object-store.ts';
-import { Room, until } from './testing/reflector-room.ts';
+import { Room, silentSoon, until } from './testing/reflector-room.ts';
 
 interface Moment {
   readonly when: string;
@@ -57,6 +57,15 @@ const moments: Moment[] = [
     reached: (server) => server.seen('watch').length === 1,
   },
   {
+    when: 'it looks whether a silent watch is dead',
+    prepare: (server) => {
+      server.always('watch', { kind: 'silent' });
+      server.once('list', { kind: 'delay', ms: 0 });
+      server.once('list', { kind: 'no-answer' });
+    },
+    reached: (server) => server.seen('list').length === 2,
+  },
+  {
     when: 'its watch is refused',
     prepare: (server) => server.always('watch', { kind: 'status', status: 410 }),
     reached: (server) => server.seen('watch').length === 2,
@@ -82,7 +91,7 @@ for (const allowH2 of [true, false]) {
         const { server } = room;
         await prepare(server);
         const stop = new AbortController();
-        const reflector = room.reflector();
+        const reflector = room.reflector({ timings: silentSoon });
         const run = reflector.run(stop.signal);
         await until(() => reached(server, reflector));
         stop.abort();

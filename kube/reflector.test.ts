@@ -5,7 +5,7 @@ import { KubeMetrics } from './reflector-metrics.ts';
 import { resources } from './resources.ts';
 import { tooLargeVersion } from './testing/fault-server.ts';
 import type { StoredObject } from './testing/object-store.ts';
-import { fastTimings, Room, told, until } from './testing/reflector-room.ts';
+import { Room, silentSoon, told, until } from './testing/reflector-room.ts';
 
 describe.each([
   { protocol: 'HTTP/2', allowH2: true },
@@ -123,7 +123,7 @@ describe.each([
 
   test('a watch that the server ends goes on from the last version, without a list', async () => {
     const { reflector, changes } = await room.watching({
-      timings: { minWatchSeconds: 0, maxWatchSeconds: 0.1, silentMs: 60_000 },
+      timings: { minWatchSeconds: 0, maxWatchSeconds: 0.1 },
     });
     room.server.store.set('a');
     await until(() => room.server.seen('watch').length >= 3);
@@ -137,7 +137,7 @@ describe.each([
   test('a server that ends every watch at once is not stormed', async () => {
     room.server.always('watch', { kind: 'close' });
     const reflector = room.run(
-      room.reflector({ timings: { baseBackoffMs: 20, maxBackoffMs: 1000, silentMs: 60_000 }, random: () => 0.5 }),
+      room.reflector({ timings: { baseBackoffMs: 20, maxBackoffMs: 1000 }, random: () => 0.5 }),
     );
     await until(() => room.server.seen('watch').length >= 6, 'six watches');
     // 20, 40, 80, 160 and 320 ms lie between them: no timer fires early.
@@ -411,7 +411,7 @@ describe.each([
     room.server.store.set('a');
     const snapshot = room.server.store.snapshot();
     for (let i = 0; i < 20; i++) room.server.store.set(`later-${i}`);
-    const { reflector } = await room.watching();
+    const { reflector } = await room.watching({ timings: silentSoon });
     // No connection is ever refused: the next watch is answered with 200, and then with nothing.
     room.server.store.restore(snapshot);
     room.server.resetConnections();
@@ -423,7 +423,7 @@ describe.each([
   test('a watch that is silent on a connection that lives: a look at one name, and it goes on from where it stood', async () => {
     room.server.store.set('a');
     room.server.always('watch', { kind: 'silent' });
-    const { reflector, changes } = await room.watching();
+    const { reflector, changes } = await room.watching({ timings: { ...silentSoon, probeTimeoutMs: 5000 } });
     const from = String(room.server.store.version);
     await until(() => room.server.seen('watch').length === 3);
     room.server.always('watch', undefined);
@@ -447,7 +447,7 @@ describe.each([
   });
 
   test('a connection through which nothing comes any more: a new one, and a new list', async () => {
-    const { reflector } = await room.watching();
+    const { reflector } = await room.watching({ timings: silentSoon });
     const { connections } = room.server;
     room.server.freezeConnections();
     room.server.store.set('a');
@@ -462,7 +462,7 @@ describe.each([
   });
 
   test('all watches of a dead connection find out together, not one after the other', async () => {
-    const reflectors = Array.from({ length: 8 }, () => room.run(room.reflector()));
+    const reflectors = Array.from({ length: 8 }, () => room.run(room.reflector({ timings: silentSoon })));
     await until(
       () => reflectors.every(({ state }) => state.phase === 'watching') && room.server.seen('watch').length === 8,
     );
@@ -474,10 +474,11 @@ describe.each([
   });
 
   test('bookmarks keep a quiet watch alive, and move its version on', async () => {
-    const { reflector, changes } = await room.watching();
+    const timings = { ...silentSoon, silentMs: 500 };
+    const { reflector, changes } = await room.watching({ timings });
     const before = reflector.lastEventAtMs ?? 0;
     room.server.store.version += 100;
-    await until(() => (reflector.lastEventAtMs ?? 0) - before > 3 * fastTimings.silentMs);
+    await until(() => (reflector.lastEventAtMs ?? 0) - before > 2 * timings.silentMs);
     expect(room.restarts).toEqual([]);
     room.server.store.compactedTo = room.server.store.version;
     room.server.resetConnections();
@@ -523,6 +524,23 @@ describe.each([
     room.server.store.set('b');
     await room.converged(reflector);
     expect(room.restarts).toEqual(['malformed']);
+  });
+
+  test('a stream that ends within an event is an error: lists again', async () => {
+    room.server.once('watch', { kind: 'bytes', bytes: '{"type":"ADD', isWhole: true });
+    const reflector = room.run(room.reflector());
+    await until(() => room.server.seen('list').length === 2);
+    await room.converged(reflector);
+    expect(room.restarts).toEqual(['malformed']);
+  });
+
+  test('a deletion that is told late, of an earlier object of that name, deletes nothing', async () => {
+    room.server.store.set('a');
+    const late = { type: 'DELETED', object: { metadata: { name: 'a', uid: 'earlier', resourceVersion: '999' } } };
+    room.server.once('watch', { kind: 'bytes', bytes: `${JSON.stringify(late)}\n`, isWhole: true });
+    const reflector = room.run(room.reflector());
+    await until(() => room.restarts.length === 1);
+    expect([...reflector.items.keys()]).toEqual(['a']);
   });
 
   test('a list that is no list is tried again', async () => {
@@ -574,7 +592,7 @@ describe.each([
     try {
       room.server.once('list', { kind: 'no-answer' });
       room.server.once('watch', { kind: 'no-answer' });
-      const reflector = room.run(room.reflector({ client, timings: { silentMs: 10_000 } }));
+      const reflector = room.run(room.reflector({ client }));
       room.server.store.set('a');
       await until(() => room.restarts.length === 1);
       await room.converged(reflector);

@@ -33,8 +33,8 @@ export type Fault =
   | { readonly kind: 'silent' }
   /** Not even a status. */
   | { readonly kind: 'no-answer' }
-  /** These bytes instead of the first event. */
-  | { readonly kind: 'bytes'; readonly bytes: Buffer | string }
+  /** These bytes instead of events; `isWhole`: and the end. */
+  | { readonly kind: 'bytes'; readonly bytes: Buffer | string; readonly isWhole?: boolean }
   /** Normal, but in pieces of so many bytes. */
   | { readonly kind: 'split'; readonly bytes: number }
   /** Normal, but each event twice. */
@@ -254,6 +254,7 @@ export class FaultServer {
       case 'bytes':
         writeHead(res);
         res.write(fault.bytes);
+        if (fault.isWhole) res.end();
         return true;
       default:
         return false;
