@@ -1,24 +1,25 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { metricsMeaning } from '../agent/telemetry/metrics-meaning.ts';
-import { freshPages, registeredMetrics, withGenerated } from './generate-agent-docs.ts';
+import { withGenerated } from './documentation-tables.ts';
+import { clusterMetrics, freshPages, registeredMetrics } from './generate-agent-docs.ts';
 
 test.each(freshPages())('$path is what npm run generate writes', ({ committed, fresh }) => {
   expect(committed).toBe(fresh);
 });
 
 test('every metric has a meaning, and no meaning is left of a metric that is gone', () => {
-  const names = registeredMetrics().map((metric) => metric.name);
+  const names = [...registeredMetrics(), ...clusterMetrics()].map((metric) => metric.name);
   expect(Object.keys(metricsMeaning).sort()).toEqual(names.sort());
 });
 
 test('a counter has a name that ends in _total, and nothing else has', () => {
-  for (const { name, type } of registeredMetrics())
+  for (const { name, type } of [...registeredMetrics(), ...clusterMetrics()])
     expect([name, type === 'counter']).toEqual([name, name.endsWith('_total')]);
 });
 
 test('no label could hold the address of a source', () => {
-  const labels = new Set(registeredMetrics().flatMap((metric) => metric.labelNames));
+  const labels = new Set([...registeredMetrics(), ...clusterMetrics()].flatMap((metric) => metric.labelNames));
   expect([...labels].sort()).toEqual([
     'code',
     'interface',
@@ -28,10 +29,13 @@ test('no label could hold the address of a source', () => {
     'owner',
     'policy',
     'reason',
+    'resource',
+    'result',
     'severity',
     'stage',
     'state',
     'table',
+    'verb',
     'verdict',
     'version',
   ]);
@@ -42,6 +46,9 @@ test('only what stands between the markers is replaced', () => {
   expect(withGenerated(page, 'new $& text')).toBe(
     'a\n<!-- generated: by x -->\n\nnew $& text\n\n<!-- end of generated -->\nb\n',
   );
+  const two = `<!-- generated one: by x -->\n\n1\n\n<!-- end of generated -->\n${page}`;
+  expect(withGenerated(two, '2', 'one')).toBe(two.replace('\n1\n', '\n2\n'));
+  expect(withGenerated(two, '2')).toContain('\n1\n');
   expect(() => withGenerated('no markers', 'x')).toThrow('markers');
 });
 

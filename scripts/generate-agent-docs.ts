@@ -4,77 +4,58 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { environmentName, type Setting, settingTable } from '../agent/settings-table.ts';
+import { Registry } from 'prom-client';
+import { registerReportMetrics } from '../agent/report/report-metrics.ts';
+import { settingTable } from '../agent/settings-table.ts';
 import { AgentMetrics } from '../agent/telemetry/metrics.ts';
 import { metricsMeaning } from '../agent/telemetry/metrics-meaning.ts';
-
-/** One table of each group of settings. */
-export function settingsMarkdown(): string {
-  const lines: string[] = [];
-  let group = '';
-  for (const setting of Object.values<Setting<unknown>>(settingTable)) {
-    if (setting.group !== group) {
-      lines.push(...(group === '' ? [] : ['']), `### ${setting.group}`, '');
-      lines.push('| flag | variable | value | default | meaning |', '|---|---|---|---|---|');
-    }
-    group = setting.group;
-    const { flag, form, description } = setting;
-    const standard = setting.default ? `\`${setting.default}\`` : 'none';
-    const repeat = setting.repeatable === true ? ' May be repeated.' : '';
-    const cells = [`\`--${flag}\``, `\`${environmentName(flag)}\``, form.allowed, standard, description + repeat];
-    lines.push(`| ${cells.map(escapeCell).join(' | ')} |`);
-  }
-  return lines.join('\n');
-}
-
-interface Described {
-  readonly name: string;
-  readonly type: string;
-  readonly labelNames: readonly string[];
-}
+import { KubeMetrics } from '../kube/reflector-metrics.ts';
+import {
+  type DescribedMetric,
+  describedMetrics,
+  type FreshPage,
+  metricsMarkdown,
+  settingsMarkdown,
+  withGenerated,
+} from './documentation-tables.ts';
 
 /** The agent's metrics with type and labels, as its registry has them. */
-export function registeredMetrics(): readonly Described[] {
+export function registeredMetrics(): readonly DescribedMetric[] {
   const read = () => {
     throw new Error('nothing is scraped here');
   };
-  const { registry } = new AgentMetrics({ version: '', layoutVersion: 0, read });
-  const typeOf = (metric: object) => metric.constructor.name.toLowerCase();
-  // prom-client types its metrics as plain descriptions and hides the labels.
-  const metrics = registry.getMetricsAsArray() as unknown as (object & Described)[];
-  return metrics.map((metric) => ({ name: metric.name, type: typeOf(metric), labelNames: metric.labelNames }));
+  return describedMetrics(new AgentMetrics({ version: '', layoutVersion: 0, read }).registry);
 }
 
-export function metricsMarkdown(): string {
-  const lines = ['| metric | type | labels | meaning |', '|---|---|---|---|'];
-  for (const { name, type, labelNames } of registeredMetrics()) {
-    const labels = labelNames.map((label) => `\`${label}\``).join(', ');
-    const meaning = metricsMeaning[name];
-    if (meaning === undefined) throw new Error(`${name} has no meaning in metrics-meaning.ts`);
-    lines.push(`| \`${name}\` | ${type} | ${labels} | ${escapeCell(meaning)} |`);
-  }
-  return lines.join('\n');
+/** Those that an agent has in a cluster besides. */
+export function clusterMetrics(): readonly DescribedMetric[] {
+  const registry = new Registry();
+  const counts = { ok: 0, refused: 0, unanswered: 0, suppressed: 0, lastSuccessAtMs: undefined };
+  registerReportMetrics(registry, { counts, lastSuccessAgeMs: undefined });
+  new KubeMetrics(registry);
+  return describedMetrics(registry);
 }
 
-function escapeCell(text: string): string {
-  return text.replaceAll('|', '\\|');
-}
-
-/** `page` with `content` in place of what stands between the markers. */
-export function withGenerated(page: string, content: string): string {
-  const marked = /(<!-- generated: [^\n]*-->\n)[\s\S]*?(\n<!-- end of generated -->)/;
-  if (!marked.test(page)) throw new Error('the page has no markers for the generated part');
-  return page.replace(marked, (_, begin: string, end: string) => `${begin}\n${content}\n${end}`);
+function meaningOf({ name }: DescribedMetric): string {
+  const meaning = metricsMeaning[name];
+  if (meaning === undefined) throw new Error(`${name} has no meaning in metrics-meaning.ts`);
+  return meaning;
 }
 
 /** The pages as they should be. */
-export function freshPages(): readonly { readonly path: string; readonly committed: string; readonly fresh: string }[] {
-  const contents = { 'docs/settings.md': settingsMarkdown(), 'docs/metrics.md': metricsMarkdown() };
-  return Object.entries(contents).map(([name, content]) => {
+export function freshPages(): readonly FreshPage[] {
+  const pageOf = (name: string, make: (page: string) => string): FreshPage => {
     const path = fileURLToPath(new URL(`../${name}`, import.meta.url));
     const committed = readFileSync(path, 'utf8');
-    return { path, committed, fresh: withGenerated(committed, content) };
-  });
+    return { path, committed, fresh: make(committed) };
+  };
+  return [
+    pageOf('docs/settings.md', (page) => withGenerated(page, settingsMarkdown(settingTable))),
+    pageOf('docs/metrics.md', (page) => {
+      const withOwn = withGenerated(page, metricsMarkdown(registeredMetrics(), meaningOf));
+      return withGenerated(withOwn, metricsMarkdown(clusterMetrics(), meaningOf), 'cluster');
+    }),
+  ];
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
