@@ -32,6 +32,29 @@ describe('a report as it is kept', () => {
     expect(policies[0]!.message).toBe('no [2Jroom ');
   });
 
+  it('shows nothing that reorders or hides text, and never half a character', () => {
+    const { policies } = aReport('a', {
+      policies: [
+        { name: 'web', state: 'Failed', message: 'a\u202eb\u2066c\u200bd\u2028e' },
+        { name: 'db', state: 'Failed', message: `x${'\u{1f600}'.repeat(256)}` },
+      ],
+    });
+    expect(policies[0]!.message).toBe('a b c d e');
+    // The API server would store U+FFFD for a half, and the operator write its status again and again.
+    expect(policies[1]!.message).toMatch(/^x\u{1f600}{127}…$/u);
+    expect(policies[1]!.message!.isWellFormed()).toBe(true);
+  });
+
+  it('believes no block that begins after the report was written, and no uid that no Node can have', () => {
+    const until = '2026-01-02T00:00:00Z';
+    const { blocks } = aReport('a', { blocks: [{ source: '192.0.2.1', since: until, until, secondsLeft: 3600 }] });
+    expect(blocks[0]!.lengthMs).toBe(3_600_000);
+    const raw = rawReport('a');
+    const owner = { apiVersion: 'v1', kind: 'Node', name: 'a', uid: 'u'.repeat(1_000_000) };
+    const stored = store({ ...raw, metadata: { ...raw.metadata, ownerReferences: [owner] } });
+    expect(stored.ownerNodeUid).toHaveLength(64);
+  });
+
   it('bounds every number and every list, whatever a stolen token writes', () => {
     const huge = Number.MAX_VALUE;
     const { policies, blocks, troubles } = aReport('a', {

@@ -57,11 +57,14 @@ export interface StoredReport extends KubeObject {
 
 // What the schema admits. Nothing of a report is believed beyond that: who holds an agent's token writes what he likes, and
 // a schema that was loosened must not make the operator grow.
+const maxOwners = 100;
 const maxEntries = 200;
 const maxBlocks = 20;
 const maxPorts = 16;
 const maxTroubles = 20;
 const maxNameLength = 253;
+/** Of a uid that the API server made, 36. The schema of an owner has no bound. */
+const maxUidLength = 64;
 const maxMessageLength = 256;
 /** int32: a sum's parts must not be larger than the sum may be. */
 const maxCount = 2 ** 31 - 1;
@@ -94,7 +97,9 @@ function storeReport(object: KubeObject, share: (entry: StoredEntry) => StoredEn
   const { status } = object as KubeObject & { readonly status?: unknown };
   const { name, uid, resourceVersion, creationTimestamp } = metadata;
   const content = isMapping(status) ? status : {};
-  const owner = metadata.ownerReferences?.find(({ kind, apiVersion }) => kind === 'Node' && apiVersion === 'v1');
+  const owner = mappings(metadata.ownerReferences, maxOwners).find(
+    ({ kind, apiVersion }) => kind === 'Node' && apiVersion === 'v1',
+  );
   const writtenAtMs = lastWriteMs(metadata);
   return {
     metadata: {
@@ -103,7 +108,8 @@ function storeReport(object: KubeObject, share: (entry: StoredEntry) => StoredEn
       ...(resourceVersion === undefined ? {} : { resourceVersion }),
       ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
     },
-    ...(owner === undefined ? {} : { ownerNodeUid: owner.uid }),
+    // One that is too long is cut, and so no Node's.
+    ...(owner === undefined ? {} : { ownerNodeUid: String(owner.uid).slice(0, maxUidLength) }),
     ...(writtenAtMs === undefined ? {} : { writtenAtMs }),
     isDetached: content.state === 'Detached',
     policies: mappings(content.policies, maxEntries).map(entryOf).map(share),
@@ -162,8 +168,9 @@ function blockOf(block: Record<string, unknown>): StoredBlock[] {
   const sinceMs = Date.parse(String(block.since));
   const untilMs = Date.parse(String(block.until));
   if (Number.isNaN(sinceMs) || Number.isNaN(untilMs)) return [];
-  const lengthMs = Math.max(untilMs - sinceMs, 0);
-  const leftMs = count(block.secondsLeft, maxCount) * 1000;
+  const leftMs = Math.min(count(block.secondsLeft, maxCount) * 1000, maxBlockMs);
+  // Nothing began after the report was written: else it would stay the newest, and push others out of the status.
+  const lengthMs = Math.max(untilMs - sinceMs, leftMs);
   return [
     {
       source,
@@ -172,7 +179,7 @@ function blockOf(block: Record<string, unknown>): StoredBlock[] {
       probes: count(block.probes, maxCount),
       ports: mappedPorts(block.ports),
       lengthMs: Math.min(lengthMs, maxLengthMs),
-      leftMs: Math.min(leftMs, maxBlockMs),
+      leftMs,
       packetsDropped: count(block.packetsDropped, maxPackets),
     },
   ];
@@ -206,11 +213,19 @@ function texts(value: unknown, max: number): string[] {
   return value.slice(0, max).filter((entry): entry is string => typeof entry === 'string' && entry.length <= 15);
 }
 
-/** One line without control characters, cut to `max` UTF-16 units. */
+/** What a terminal acts upon, and what reorders or hides the text around it. */
+const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]+/gu;
+
+/**
+ * One line that is safe to show, cut to `max` UTF-16 units. Never half of a surrogate pair: the API server would store another
+ * text than was written, and the status would be written again for ever.
+ */
 function text(value: unknown, max: number): string | undefined {
   if (typeof value !== 'string') return undefined;
-  const line = /\p{Cc}/u.test(value) ? value.replace(/\p{Cc}+/gu, ' ') : value;
-  return line.length <= max ? line : `${line.slice(0, max - 1)}…`;
+  const line = value.replace(unprintable, ' ');
+  if (line.length <= max) return line;
+  const kept = line.slice(0, max - 1);
+  return `${/[\ud800-\udbff]$/.test(kept) ? kept.slice(0, -1) : kept}…`;
 }
 
 function count(value: unknown, max: number): number {
