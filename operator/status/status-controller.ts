@@ -123,18 +123,19 @@ export class StatusController<S extends Stored<unknown, Status>, Status extends 
     const { kind, watched } = this.#kind;
     const object = watched.items.get(name);
     const nowMs = clock.nowMs();
-    const view = this.#feed.index.view(`${kind}/${name}`, nowMs);
-    if (object === undefined || view === undefined || view.target.uid !== object.metadata.uid) return undefined;
-    if (object.metadata.deletionTimestamp !== undefined) return undefined;
+    if (object === undefined || object.metadata.deletionTimestamp !== undefined) return undefined;
     const memory = this.#memoryOf(object, nowMs);
+    // What may not be written yet need not be made either.
+    const pauseMs = memory.pacer.waitMs();
+    if (pauseMs > 0) return againAfter(pauseMs);
+    const view = this.#feed.index.view(`${kind}/${name}`, nowMs);
+    if (view === undefined || view.target.uid !== object.metadata.uid) return undefined;
     const before = this.#before(object, memory, nowMs);
     const { status, againAtMs } = this.#kind.build(object, view, before);
     const again = againAtMs === undefined ? undefined : Math.max(againAtMs - nowMs, 0) + endSlackMs;
     if (sameJson(before, status)) return againAfter(again);
     const isNews = !sameJson(this.#kind.news(before), this.#kind.news(status));
-    const waitMs = isNews
-      ? memory.pacer.waitMs()
-      : Math.max(memory.lastMs + settings.countersIntervalMs - nowMs, memory.pacer.waitMs());
+    const waitMs = isNews ? 0 : memory.lastMs + settings.countersIntervalMs - nowMs;
     if (waitMs > 0) return againAfter(again === undefined ? waitMs : Math.min(again, waitMs));
     await this.#write(object, memory, before, status, signal);
     return againAfter(again);

@@ -19,8 +19,6 @@ interface Merged {
   probes: number;
   readonly ports: Set<number>;
   sinceMs: number;
-  /** When the newest of them began. */
-  newestMs: number;
   untilMs: number;
   packetsDropped: number;
 }
@@ -30,14 +28,25 @@ interface Merged {
  * about the same stay as they are, so that nothing is written because of them.
  */
 export function mergeBlocks(blocks: readonly NodeBlock[], before: readonly PolicyBlock[] = []): PolicyBlock[] {
+  const newest = newestSources(blocks);
   const bySource = new Map<string, Merged>();
-  for (const block of blocks) merge(bySource, block);
+  for (const block of blocks) if (newest.has(block.block.source)) merge(bySource, block);
   const earlier = new Map(before.map((block) => [block.source, block]));
-  const newest = [...bySource.values()]
-    .sort((a, b) => b.newestMs - a.newestMs || Number(a.source > b.source) - Number(a.source < b.source))
-    .slice(0, maxBlocks);
-  const written = newest.map((merged) => ({ merged, block: blockOf(merged, earlier.get(merged.source)) }));
-  return written.map(({ block }) => block);
+  return [...newest].map((source) => blockOf(bySource.get(source)!, earlier.get(source)));
+}
+
+/** The newest first. Of 10,000 blocks most are not shown, and need not be merged. */
+function newestSources(blocks: readonly NodeBlock[]): ReadonlySet<string> {
+  const newestMs = new Map<string, number>();
+  for (const { block, sinceMs } of blocks) {
+    if (sinceMs > (newestMs.get(block.source) ?? Number.NEGATIVE_INFINITY)) newestMs.set(block.source, sinceMs);
+  }
+  // Numbers sort faster than pairs, and all that is older than the hundredth is not looked at again.
+  const times = Float64Array.from(newestMs.values()).sort();
+  const leastMs = times[times.length - maxBlocks] ?? Number.NEGATIVE_INFINITY;
+  const sources = [...newestMs].filter(([, ms]) => ms >= leastMs);
+  sources.sort(([a, aMs], [b, bMs]) => bMs - aMs || Number(a > b) - Number(a < b));
+  return new Set(sources.slice(0, maxBlocks).map(([source]) => source));
 }
 
 function merge(bySource: Map<string, Merged>, { node, block, sinceMs, untilMs }: NodeBlock): void {
@@ -51,7 +60,6 @@ function merge(bySource: Map<string, Merged>, { node, block, sinceMs, untilMs }:
       probes,
       ports: new Set(block.ports),
       sinceMs,
-      newestMs: sinceMs,
       untilMs,
       packetsDropped,
     });
@@ -62,7 +70,6 @@ function merge(bySource: Map<string, Merged>, { node, block, sinceMs, untilMs }:
   merged.probes = Math.max(merged.probes, block.probes);
   for (const port of block.ports) if (merged.ports.size < maxPorts) merged.ports.add(port);
   merged.sinceMs = Math.min(merged.sinceMs, sinceMs);
-  merged.newestMs = Math.max(merged.newestMs, sinceMs);
   merged.untilMs = Math.max(merged.untilMs, untilMs);
   merged.packetsDropped += block.packetsDropped;
 }
