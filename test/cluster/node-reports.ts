@@ -1,14 +1,15 @@
-import type { BlockReport, PolicyReport } from '../../api/types/node-report.ts';
+import type { BlockReport, ListReport, PolicyReport } from '../../api/types/node-report.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
 
 export interface ReportParts {
   readonly policies?: readonly (Partial<PolicyReport> & { readonly name: string })[];
+  readonly lists?: readonly (Partial<ListReport> & { readonly name: string })[];
   readonly blocks?: readonly (Partial<BlockReport> & { readonly source: string; readonly policy: string })[];
   readonly findings?: readonly object[];
 }
 
-/** Writes the report of a node as its agent does; every policy is Programmed in generation 1 unless said otherwise. */
+/** Writes the report of a node as its agent does; every policy and list is Programmed in generation 1 unless said otherwise. */
 export async function writeReport(
   client: KubeClient,
   node: string,
@@ -36,7 +37,7 @@ export async function writeReport(
       state: 'Enforcing',
       agent: { version: '0', startedAt: time(now) },
       policies: (parts.policies ?? []).map((each) => ({ generation: 1, state: 'Programmed', ...each })),
-      lists: [],
+      lists: (parts.lists ?? []).map((each) => ({ generation: 1, state: 'Programmed', ...each })),
       blocks: { blocked: blocks.filter(({ state }) => state === 'Blocked').length, newest: blocks },
       findings: parts.findings ?? [],
     },

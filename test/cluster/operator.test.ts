@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { KubeClient } from '../../kube/client.ts';
 import { openKubeClient } from '../../kube/http-client.ts';
 import type { KubeObject } from '../../kube/objects.ts';
-import { resources } from '../../kube/resources.ts';
+import { type Resource, resources } from '../../kube/resources.ts';
 import { OperatorProcess } from '../support/operator.ts';
 import { waitFor } from '../support/wait-for.ts';
 import type { AnyObject } from './control-plane/cluster.ts';
@@ -82,21 +82,34 @@ const createPolicy = (name: string, testName: string, spec: object = {}) =>
     spec: { mode: 'Enforce', nodeSelector: { matchLabels: { test: testName } }, ...spec },
   } as never);
 
+const createList = (name: string, testName: string, spec: object) =>
+  admin.create(resources.ipBlocklists, {
+    apiVersion: 'portcullis.dev/v1alpha1',
+    kind: 'IpBlocklist',
+    metadata: { name },
+    spec: { nodeSelector: { matchLabels: { test: testName } }, ...spec },
+  } as never);
+
 const policy = (name: string) => admin.get<KubeObject & AnyObject>(resources.portScanPolicies, name);
 const versionOf = async (name: string) => (await policy(name)).metadata.resourceVersion;
 
 type Wanted = (status: AnyObject) => boolean;
 
-/** Waits until the status of a policy is as wanted; returns it. Throws with what it is instead. */
-async function untilStatus(name: string, what: string, isWanted: Wanted, timeoutMs = waitMs): Promise<AnyObject> {
+const untilStatus = (name: string, what: string, isWanted: Wanted) =>
+  untilStatusOf(resources.portScanPolicies, name, what, isWanted);
+const untilListStatus = (name: string, what: string, isWanted: Wanted) =>
+  untilStatusOf(resources.ipBlocklists, name, what, isWanted);
+
+/** Waits until the status of an object is as wanted; returns it. Throws with what it is instead. */
+async function untilStatusOf(resource: Resource, name: string, what: string, isWanted: Wanted): Promise<AnyObject> {
   let last: AnyObject | undefined;
   try {
     return await waitFor(
       async () => {
-        last = (await policy(name)).status as AnyObject | undefined;
+        last = (await admin.get<KubeObject & AnyObject>(resource, name)).status as AnyObject | undefined;
         return last !== undefined && isWanted(last) && last;
       },
-      timeoutMs,
+      waitMs,
       { what, intervalMs: 50 },
     );
   } catch (error) {
@@ -299,6 +312,80 @@ describe('the status of a policy', () => {
       waitMs,
       { what: 'Events of the node' },
     );
+  });
+});
+
+describe('the status of a list', () => {
+  const writeFeed = (name: string, lines: readonly string[]) =>
+    plane.apply({
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name, namespace },
+      data: { bad: lines.join('\n') },
+    });
+
+  test('follows its ConfigMap, and is Programmed when nodes have those very prefixes in force', async () => {
+    await launch().untilLeading();
+    const [node] = await createNodes('feed', 1);
+    await writeFeed('feed', ['192.0.2.0/24', '198.51.100.1 # a comment', '203.0.113.7/24']);
+    await createList('feed', 'feed', {
+      configMapRefs: [{ name: 'feed', key: 'bad' }],
+      entries: [{ cidr: '192.0.2.0/24' }, { cidr: '203.0.113.9/32' }],
+    });
+    const first = await untilListStatus('feed', 'a set', ({ prefixSet }) => prefixSet !== undefined);
+    // The first entry of the spec is a line of the ConfigMap, too.
+    expect(first.entries).toMatchObject({ given: 5, effective: 3, expired: 0, refused: 1 });
+    expect(first.entries.refusedLines).toEqual([{ name: 'feed', key: 'bad', line: 3, reason: 'HostBits' }]);
+    expect(first.prefixSet.prefixes).toBe(2);
+    const chunks = async (status: AnyObject) =>
+      Promise.all(status.prefixSet.chunks.map((name: string) => plane.get('prefixchunk', name)));
+    const present = async (status: AnyObject) => (await chunks(status)).every((chunk) => chunk !== undefined);
+    await waitFor(() => present(first), waitMs, { what: 'the chunks' });
+
+    const lists = (status: AnyObject) => ({ lists: [{ name: 'feed', prefixSet: status.prefixSet.digest }] });
+    await report(node!, lists(first));
+    await untilListStatus('feed', 'Programmed', isProgrammed);
+    await writeFeed('feed', ['192.0.2.0/24', '198.51.100.2']);
+    const { digest } = first.prefixSet;
+    const second = await untilListStatus('feed', 'another set', ({ prefixSet }) => prefixSet?.digest !== digest);
+    expect(condition(second, 'Programmed')).toMatchObject({ status: 'False', reason: 'PartiallyProgrammed' });
+    await report(node!, { lists: [{ ...lists(second).lists[0]!, packetsDropped: 7 }] });
+    await untilListStatus('feed', 'Programmed again', isProgrammed);
+    // What the first set had and the second has not is of no use to anybody.
+    const old = first.prefixSet.chunks.filter((name: string) => !second.prefixSet.chunks.includes(name));
+    expect(old).not.toEqual([]);
+    const gone = async () => (await chunks({ prefixSet: { chunks: old } })).every((chunk) => chunk === undefined);
+    await waitFor(gone, waitMs, { what: 'the end of the old chunks' });
+  });
+
+  test('keeps the last good set while the ConfigMap is missing, over a change of the leader too', async () => {
+    const first = launch();
+    await first.untilLeading();
+    await createNodes('missing', 1);
+    await writeFeed('missing', ['192.0.2.0/24']);
+    await createList('missing', 'missing', { configMapRefs: [{ name: 'missing', key: 'bad' }] });
+    const before = await untilListStatus('missing', 'a set', ({ prefixSet }) => prefixSet !== undefined);
+    await plane.delete('configmap', 'missing', namespace);
+    const degraded: Wanted = (status) =>
+      !['AsExpected', 'MissingReports'].includes(condition(status, 'Degraded').reason);
+    const after = await untilListStatus('missing', 'Degraded', degraded);
+    expect(after.prefixSet).toEqual(before.prefixSet);
+    await first.stop();
+    await launch().untilLeading();
+    await createList('missing-too', 'missing', {});
+    await untilListStatus('missing-too', 'a status by the new leader', hasSummary('0/1'));
+    const { prefixSet } = await untilListStatus('missing', 'Degraded', degraded);
+    expect(prefixSet).toEqual(before.prefixSet);
+  });
+
+  test('counts an entry no more when its time is over', async () => {
+    await launch().untilLeading();
+    const expiresAt = new Date(Date.now() + 5000).toISOString();
+    await createList('expiry', 'expiry', { entries: [{ cidr: '192.0.2.0/24', expiresAt }, { cidr: '192.0.2.7/32' }] });
+    await untilListStatus('expiry', 'both', ({ entries }) => entries?.effective === 2);
+    const after = await untilListStatus('expiry', 'one', ({ entries }) => entries?.effective === 1);
+    expect(after.entries).toMatchObject({ given: 2, expired: 1 });
+    expect(condition(after, 'Programmed')).toMatchObject({ status: 'False', reason: 'NoNodesSelected' });
   });
 });
 
