@@ -94,7 +94,8 @@ export class Agent {
   /** Exceptions whose blocks were lifted, and how often they still are to be. */
   #lifted = '';
   #liftsLeft = 0;
-  #offeredAtMs = 0;
+  #blockToldAtMs = Number.NEGATIVE_INFINITY;
+  #hasUntoldBlock = false;
   #wake = () => {};
   #isDue = false;
 
@@ -349,9 +350,15 @@ export class Agent {
     return this.#liftsLeft > 0;
   }
 
-  /** A block is news for the cluster; a flood of them is not told one by one. */
+  /** A block is news for the cluster; a flood of them is told once a second. */
   #onBlock(): void {
-    if (performance.now() - this.#offeredAtMs < SECOND_MS) return;
+    this.#hasUntoldBlock = true;
+    if (performance.now() - this.#blockToldAtMs >= SECOND_MS) this.#tellBlock();
+  }
+
+  #tellBlock(): void {
+    this.#hasUntoldBlock = false;
+    this.#blockToldAtMs = performance.now();
     this.#recentBlocks = undefined;
     this.#offerReport();
   }
@@ -394,7 +401,7 @@ export class Agent {
           this.#tellFindings();
           statusFile?.offer(() => this.#status());
           this.#offerReport();
-        }
+        } else if (this.#hasUntoldBlock) this.#tellBlock();
         if (second % SAVE_EVERY_SECONDS === 0) await this.#saveBlocks();
         if (second % COLLECT_EVERY_SECONDS === 0) await this.#datapath.collect();
       } catch (error) {
@@ -483,7 +490,6 @@ export class Agent {
   #offerReport(): void {
     const { reason } = this.#breakGlass;
     if (this.#lastApply === undefined && reason === undefined) return;
-    this.#offeredAtMs = performance.now();
     this.#supply.offerReport?.(({ name }) => {
       const cluster = this.#resolved?.cluster;
       return buildNodeReport({

@@ -5,6 +5,7 @@ import { API_VERSION, type PolicyObject } from '../../api/types.ts';
 import { validateObject } from '../../api/validate.ts';
 import type { KubeMeta, KubeObject } from '../../kube/objects.ts';
 import { type Finding, findingOf } from '../finding.ts';
+import { compareText } from '../resolve/compare-text.ts';
 import type { RefusedObject } from './policy-source.ts';
 
 export type ObjectOf<K extends RefusedObject['kind']> = Extract<PolicyObject, { kind: K }>;
@@ -125,22 +126,27 @@ export class ClusterObjects<K extends RefusedObject['kind']> {
     return this.#entries.get(name)?.uid;
   }
 
+  /** In order of their names. */
   good(): GoodObject<ObjectOf<K>>[] {
-    return [...this.#entries.values()].flatMap(({ good }) => good ?? []);
+    return this.#inOrder().flatMap(([, { good }]) => good ?? []);
   }
 
   refused(): RefusedObject[] {
-    return [...this.#entries.values()].flatMap(({ refusal }) => refusal?.report ?? []);
+    return this.#inOrder().flatMap(([, { refusal }]) => refusal?.report ?? []);
   }
 
   findings(): Finding[] {
-    return [...this.#entries].flatMap(([name, { refusal, failure, good }]): Finding[] => {
+    return this.#inOrder().flatMap(([name, { refusal, failure, good }]): Finding[] => {
       const object = `${this.kind}/${name}`;
       if (refusal !== undefined) return refusalFindings(object, refusal);
       if (failure === undefined) return [];
       const rest = good === undefined ? 'nothing is known of it' : 'what was known of it stays in force';
       return [findingOf('ObjectUnread', `${object} could not be read: ${failure.reason}; ${rest}`, { object })];
     });
+  }
+
+  #inOrder(): [string, Entry<ObjectOf<K>>][] {
+    return [...this.#entries].sort(([a], [b]) => compareText(a, b));
   }
 }
 
