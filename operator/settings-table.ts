@@ -127,7 +127,7 @@ export const operatorSettingTable: SettingTable<OperatorSettings> = {
     group: 'Status',
     form: duration(100, hourMs),
     default: '10s',
-    description: 'How often the status of one object is written at most, after the first three writes of a quiet time.',
+    description: 'How often the status of one object is written at most, after the first six writes of a quiet time.',
   },
   countersIntervalMs: {
     flag: 'counters-interval',

@@ -38,7 +38,7 @@ export const metricsMeaning: Readonly<Record<string, string>> = {
   portcullis_apply_duration_seconds:
     'Time from a change to its being in force in the kernel, without the wait for the file to settle.',
   portcullis_kube_watch_age_seconds:
-    'With `--kubernetes`: time since the API server last told something of this kind. Above 120 it does not; what was last known stays in force.',
+    'With `--kubernetes`: time since the API server last told something of this kind. It is asked after 190 seconds of silence, so much more means that it does not answer; what was last known stays in force.',
   portcullis_kube_watch_restarts_total:
     'With `--kubernetes`: watches opened anew, by the reason. `ended` is usual, every 5 to 10 minutes.',
   portcullis_kube_objects: 'With `--kubernetes`: objects that are watched, by kind.',
