@@ -230,11 +230,14 @@ test('a large list becomes several chunks, of which one line changes few', async
   );
   await configMap('chunks-big-a', { x: lines.slice(0, 20_000).join('\n') });
   await configMap('chunks-big-b', { x: lines.slice(20_000).join('\n') });
+  {
+    // Ends in the middle of its writes, or near it.
+    await using _operator = await start();
+    const refs = ['a', 'b'].map((part) => ({ name: `chunks-big-${part}`, key: 'x' }));
+    await list('chunks-big', refs);
+    await waitFor(async () => (await chunksOf('chunks-big')).length > 0, 30_000, { what: 'the first chunk' });
+  }
   await using operator = await start();
-  await list(
-    'chunks-big',
-    ['a', 'b'].map((part) => ({ name: `chunks-big-${part}`, key: 'x' })),
-  );
   const names = async (): Promise<string[]> => (await setOf('chunks-big'))?.chunks ?? [];
   await waitFor(async () => (await published('chunks-big'))?.length === 40_000, 30_000, { intervalMs: 500 });
   const before = await names();

@@ -40,6 +40,9 @@ const maxExamples = 5;
 /** Values whose refusal is remembered, so that each is logged once; beyond it they are logged once more. */
 const maxLogged = 1000;
 
+/** Of all but the ranges of pods, which have settings: an administrator writes the ranges of services. */
+const minLengths: MinLengths = { 4: 8, 6: 32 };
+
 const all = 'all';
 
 /** Publishes what the never-block set of every agent needs to know of the cluster, in slices that seldom change. */
@@ -48,7 +51,7 @@ export class ClusterFactsController implements Controller {
   readonly #context: ControllerContext;
   readonly #metrics: ClusterFactsMetrics;
   readonly #queue: WorkQueue;
-  readonly #minLengths: MinLengths;
+  readonly #podRangeLengths: MinLengths;
   readonly #sets: ReadonlyMap<Holds, SliceSet>;
   readonly #listeners = new Set<() => void>();
   readonly #logged = new Set<string>();
@@ -62,14 +65,20 @@ export class ClusterFactsController implements Controller {
     this.#context = context;
     this.#metrics = new ClusterFactsMetrics(registry);
     this.#queue = new WorkQueue({ clock, random, maxDelayMs: maxRetryDelayMs, metrics: queueMetrics(this.name) });
-    const minLengths = { 4: settings.minPodRangeLengthIpv4, 6: settings.minPodRangeLengthIpv6 };
-    this.#minLengths = minLengths;
+    this.#podRangeLengths = { 4: settings.minPodRangeLengthIpv4, 6: settings.minPodRangeLengthIpv6 };
     const keepMs = settings.factsKeepMs;
     const sorts = Object.keys(sliceNames) as Holds[];
-    // What the administrator takes back has not disappeared by accident.
     this.#sets = new Map(
-      sorts.map((holds) => [holds, new SliceSet({ minLengths, keepMs: holds === 'Configured' ? 0 : keepMs })]),
+      sorts.map((holds) => {
+        // What the administrator takes back has not disappeared by accident.
+        const options = { minLengths: this.#minLengthsOf(holds), keepMs: holds === 'Configured' ? 0 : keepMs };
+        return [holds, new SliceSet(options)];
+      }),
     );
+  }
+
+  #minLengthsOf(holds: Holds): MinLengths {
+    return holds === 'PodRanges' ? this.#podRangeLengths : minLengths;
   }
 
   /** What is known; undefined until the nodes were looked at since this replica leads. */
@@ -115,7 +124,8 @@ export class ClusterFactsController implements Controller {
     for (const facts of shared.clusterFacts.items.values()) {
       const slice = sliceOf(facts.metadata.name);
       if (slice === undefined || slice.holds === 'Configured') continue;
-      this.#sets.get(slice.holds)!.adopt(slice.slice, usablePrefixes(facts, this.#minLengths), clock.nowMs());
+      const prefixes = usablePrefixes(facts, this.#minLengthsOf(slice.holds));
+      this.#sets.get(slice.holds)!.adopt(slice.slice, prefixes, clock.nowMs());
     }
   }
 
@@ -143,7 +153,7 @@ export class ClusterFactsController implements Controller {
   #look(nowMs: number): { known: ReadonlySet<Holds>; refused: readonly RefusedFact[]; state: FactsState } {
     const { shared, settings } = this.#context;
     const nodes = [...shared.nodes.items.values()];
-    const ranges = readPodRanges(nodes, this.#minLengths);
+    const ranges = readPodRanges(nodes, this.#podRangeLengths);
     const configured = settings.neverBlock
       .map((text) => parsePrefix(text))
       .filter((prefix): prefix is Prefix => !!prefix);
@@ -155,7 +165,7 @@ export class ClusterFactsController implements Controller {
     ]);
     const serviceRangesKnown = shared.serviceCidrs.hasSynced;
     if (serviceRangesKnown) {
-      reads.set('ServiceRanges', readServiceRanges(shared.serviceCidrs.items.values(), this.#minLengths));
+      reads.set('ServiceRanges', readServiceRanges(shared.serviceCidrs.items.values(), minLengths));
     }
     for (const [holds, { sightings }] of reads) this.#sets.get(holds)!.update(sightings, nowMs);
     const without = ranges.sightings.filter(({ prefixes }) => prefixes.size === 0);

@@ -45,6 +45,7 @@ describe('the slices of ClusterFacts', () => {
     ['nodes-01', undefined],
     ['nodes-', undefined],
     ['cluster', undefined],
+    ['nodes-1000', undefined],
     ['toString-0', undefined],
   ])('%s is known by its name', (name, expected) => {
     expect(sliceOf(name)).toEqual(expected);

@@ -59,7 +59,7 @@ export function surplusSlices<T extends KubeObject>(
 }
 
 export function sliceOf(name: string): { readonly holds: Holds; readonly slice: number } | undefined {
-  const match = /^(.+)-(0|[1-9]\d{0,5})$/.exec(name);
+  const match = /^(.+)-(0|[1-9]\d{0,2})$/.exec(name);
   const sort = Object.entries(sliceNames).find(([, base]) => base === match?.[1]);
   return match && sort ? { holds: sort[0] as Holds, slice: Number(match[2]) } : undefined;
 }

@@ -163,4 +163,47 @@ describe('slices', () => {
     set.update([sighting('settings', ...texts)], 0);
     expect([...set.slices().values()].map(({ length }) => length)).toEqual([1000, 1000, 500]);
   });
+
+  it('whatever comes and goes, hold what is there and what was there a moment ago, and nothing else', () => {
+    const capacity = 4;
+    const step = fc.record({
+      nodes: fc.uniqueArray(fc.nat(11), { maxLength: 12 }),
+      laterMs: fc.nat(700),
+      isTakenOver: fc.boolean(),
+    });
+    // Neighbours, so that much of it folds, and some of them shared.
+    const node = (i: number) => sighting(`Node/n${i}`, `192.0.2.${i}/32`, `192.0.2.${i ^ 1}/32`, `2001:db8::${i}/128`);
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+        let set = new SliceSet({ minLengths, keepMs: 1000, capacity });
+        let nowMs = 0;
+        const lastMs = new Map<string, number>();
+        for (const { nodes, laterMs, isTakenOver } of steps) {
+          nowMs += laterMs;
+          if (isTakenOver) {
+            const before = set.slices();
+            set = new SliceSet({ minLengths, keepMs: 1000, capacity });
+            for (const [slice, prefixes] of before) set.adopt(slice, prefixes.map(p), nowMs);
+            for (const text of covered(before)) lastMs.set(text, nowMs);
+          }
+          set.update(nodes.map(node), nowMs);
+          for (const text of nodes.flatMap((i) => [...node(i).prefixes.keys()])) lastMs.set(text, nowMs);
+          const slices = set.slices();
+          for (const prefixes of slices.values()) expect(prefixes.length).toBeLessThanOrEqual(capacity);
+          const now = covered(slices);
+          for (const i of nodes) for (const text of node(i).prefixes.keys()) expect(now).toContain(text);
+          for (const [text, atMs] of lastMs) if (nowMs - atMs < 1000) expect(now).toContain(text);
+          // Exactly when it is forgotten depends on when it was last asked for; never earlier, never much later.
+          for (const text of now) expect(nowMs - lastMs.get(text)!).toBeLessThan(1000 + 700);
+        }
+      }),
+    );
+  });
 });
+
+/** The addresses of the property that the slices cover. */
+function covered(slices: ReadonlyMap<number, readonly string[]>): Set<string> {
+  const prefixes = allOf(slices).map(p);
+  const addresses = Array.from({ length: 16 }, (_, i) => [`192.0.2.${i}/32`, `2001:db8::${i.toString(10)}/128`]).flat();
+  return new Set(addresses.filter((text) => prefixes.some((prefix) => contains(prefix, p(text)))));
+}

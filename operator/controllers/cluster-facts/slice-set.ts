@@ -9,8 +9,17 @@ export const maxSlicePrefixes = 1000;
 interface Entry {
   readonly prefix: Prefix;
   readonly slice: number;
+  /** Lies in what was written before into this slice, and so takes no room there as long as that stays. */
+  readonly isCovered: boolean;
   /** Undefined: it is there. */
   goneSinceMs: number | undefined;
+}
+
+/** How many entries a slice has. */
+interface Load {
+  known: number;
+  covered: number;
+  adopted: number;
 }
 
 /**
@@ -21,26 +30,30 @@ interface Entry {
 export class SliceSet {
   readonly #minLengths: MinLengths;
   readonly #keepMs: number;
+  readonly #capacity: number;
   readonly #entries = new Map<string, Entry>();
   /** Out of slices that were written before: folded, so they say in which slice to put what they cover. */
   readonly #adopted = new Map<string, Entry>();
   readonly #adoptedLengths = new Set<number>();
-  /** By slice: entries in it. */
-  readonly #used: number[] = [];
+  /** By slice. */
+  readonly #loads: Load[] = [];
   /** By object: its slice. */
   readonly #sliceOf = new Map<string, number>();
 
-  /** `keepMs`: how long what has disappeared stays. */
-  constructor({ minLengths, keepMs }: { readonly minLengths: MinLengths; readonly keepMs: number }) {
+  /** `keepMs`: how long what has disappeared stays. `capacity`: of a slice. */
+  constructor(options: { readonly minLengths: MinLengths; readonly keepMs: number; readonly capacity?: number }) {
+    const { minLengths, keepMs, capacity = maxSlicePrefixes } = options;
     this.#minLengths = minLengths;
     this.#keepMs = keepMs;
+    this.#capacity = capacity;
   }
 
   /** Takes over a slice as it is in the store: it stays as long as if all of it had disappeared now. */
   adopt(slice: number, prefixes: readonly Prefix[], nowMs: number): void {
     for (const prefix of prefixes) {
-      this.#adopted.set(keyOf(prefix), { prefix, slice, goneSinceMs: nowMs });
+      this.#adopted.set(keyOf(prefix), { prefix, slice, isCovered: false, goneSinceMs: nowMs });
       this.#adoptedLengths.add(prefix.length);
+      this.#load(slice).adopted++;
     }
   }
 
@@ -69,23 +82,44 @@ export class SliceSet {
   }
 
   #expire(nowMs: number): void {
-    for (const entries of [this.#entries, this.#adopted]) {
-      for (const [text, { goneSinceMs, slice }] of entries) {
-        if (goneSinceMs === undefined || nowMs - goneSinceMs < this.#keepMs) continue;
-        entries.delete(text);
-        if (entries === this.#entries) this.#used[slice]!--;
-      }
+    const isOver = ({ goneSinceMs }: Entry) => goneSinceMs !== undefined && nowMs - goneSinceMs >= this.#keepMs;
+    for (const [text, entry] of this.#entries) {
+      if (!isOver(entry)) continue;
+      this.#entries.delete(text);
+      const load = this.#load(entry.slice);
+      load.known--;
+      if (entry.isCovered && load.covered > 0) load.covered--;
+    }
+    for (const [key, entry] of this.#adopted) {
+      if (!isOver(entry)) continue;
+      this.#adopted.delete(key);
+      const load = this.#load(entry.slice);
+      load.adopted--;
+      // A slice is taken over at once, and so it ends at once.
+      load.covered = 0;
     }
   }
 
   #place(object: string, prefixes: readonly Prefix[]): void {
     for (const [i, prefix] of prefixes.entries()) {
-      const wish = this.#adoptedOver(prefix) ?? this.#sliceOf.get(object);
-      const slice = wish !== undefined && this.#room(wish) > 0 ? wish : this.#withRoom(prefixes.length - i);
-      this.#used[slice] = (this.#used[slice] ?? 0) + 1;
+      const over = this.#adoptedOver(prefix);
+      const isCovered = over !== undefined && this.#load(over).known < this.#capacity;
+      const slice = isCovered ? over : this.#sliceFor(object, prefixes.length - i);
+      const load = this.#load(slice);
+      load.known++;
+      if (isCovered) load.covered++;
       this.#sliceOf.set(object, slice);
-      this.#entries.set(formatPrefix(prefix), { prefix, slice, goneSinceMs: undefined });
+      this.#entries.set(formatPrefix(prefix), { prefix, slice, isCovered, goneSinceMs: undefined });
     }
+  }
+
+  #sliceFor(object: string, count: number): number {
+    const before = this.#sliceOf.get(object);
+    if (before !== undefined && this.#room(before) > 0) return before;
+    const wanted = Math.min(count, this.#capacity);
+    let slice = 0;
+    while (this.#room(slice) < wanted) slice++;
+    return slice;
   }
 
   #adoptedOver(prefix: Prefix): number | undefined {
@@ -97,31 +131,27 @@ export class SliceSet {
     return undefined;
   }
 
+  /** For what nothing covers: it has to fit beside what was written before, and still when that is gone. */
   #room(slice: number): number {
-    return maxSlicePrefixes - (this.#used[slice] ?? 0);
+    const { known, covered, adopted } = this.#load(slice);
+    return this.#capacity - Math.max(known, known - covered + adopted);
   }
 
-  #withRoom(count: number): number {
-    const wanted = Math.min(count, maxSlicePrefixes);
-    let slice = 0;
-    while (this.#room(slice) < wanted) slice++;
-    return slice;
+  #load(slice: number): Load {
+    for (let i = this.#loads.length; i <= slice; i++) this.#loads.push({ known: 0, covered: 0, adopted: 0 });
+    return this.#loads[slice]!;
   }
 
   /** By number of the slice: what it holds. Slice 0 is always there, others only with something in them. */
   slices(): ReadonlyMap<number, readonly string[]> {
-    const known = new Map<number, Prefix[]>([[0, []]]);
-    const adopted = new Map<number, Prefix[]>();
-    for (const { prefix, slice } of this.#entries.values()) push(known, slice, prefix);
-    for (const { prefix, slice } of this.#adopted.values()) push(adopted, slice, prefix);
-    const result = new Map<number, readonly string[]>();
-    for (const slice of [...new Set([...known.keys(), ...adopted.keys()])].sort((a, b) => a - b)) {
-      const current = known.get(slice) ?? [];
-      const all = foldPrefixes([...current, ...(adopted.get(slice) ?? [])], this.#minLengths);
-      const fits = all.length <= maxSlicePrefixes;
-      result.set(slice, (fits ? all : foldPrefixes(current, this.#minLengths)).map(formatPrefix));
+    const held = new Map<number, Prefix[]>([[0, []]]);
+    for (const entries of [this.#entries, this.#adopted]) {
+      for (const { prefix, slice } of entries.values()) push(held, slice, prefix);
     }
-    return result;
+    const inOrder = [...held].sort(([a], [b]) => a - b);
+    return new Map(
+      inOrder.map(([slice, prefixes]) => [slice, foldPrefixes(prefixes, this.#minLengths).map(formatPrefix)]),
+    );
   }
 
   /** When something that has disappeared leaves the set, if nothing else happens before; by the clock of update(). */
