@@ -23,7 +23,7 @@ if (!args.includes('--bpf-only')) {
   // In pieces: what talks to an API server, 1.7 MB, is read only by an agent that is to.
   await bundle('agent', 'agent/main.ts', { splitting: true });
   await bundle('operator', 'operator/main.ts');
-  if (existsSync(join(root, 'plugin', 'main.ts'))) await bundle('kubectl-portcullis', 'plugin/main.ts');
+  await bundle('kubectl-portcullis', 'plugin/main.ts');
 }
 
 function fail(message) {
