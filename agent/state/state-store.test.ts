@@ -1,7 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { PortScanPolicy } from '../../api/types.ts';
+import { validateObject } from '../../api/validate.ts';
+import type { SavedCluster } from '../source/cluster-state.ts';
 import { loadPolicyFile } from '../source/yaml-documents.ts';
 import { bootId, type SavedBlock, StateStore } from './state-store.ts';
 
@@ -123,6 +126,102 @@ describe('blocks', () => {
 
   test('to be forgotten where none were saved are no error', async () => {
     await store.forgetBlocks(() => true);
+  });
+});
+
+describe('a cluster', () => {
+  const chunk = `01234567-${'a'.repeat(40)}`;
+  const validated = (kind: string, spec: object) =>
+    validateObject({ ...{ apiVersion: 'portcullis.dev/v1alpha1', kind }, metadata: { name: 'a', uid: 'u' }, spec })
+      .object!;
+  const good = {
+    version: 'u|1',
+    object: validated('PortScanPolicy', { mode: 'Enforce' }) as PortScanPolicy,
+  };
+  const saved: SavedCluster = {
+    nodeName: 'n1',
+    policies: [good],
+    lists: [],
+    exceptions: [],
+    facts: [
+      {
+        ...{ apiVersion: 'portcullis.dev/v1alpha1', kind: 'ClusterFacts', metadata: { name: 'nodes-0' } },
+        spec: { holds: 'Nodes', count: 1, prefixes: ['192.0.2.1/32'] },
+      },
+    ],
+    node: { labels: { role: 'edge' }, uid: 'node-uid', breakGlass: 'detach' },
+    prefixSets: { feed: { digest: 'd', chunks: [chunk] } },
+  };
+  const edit = (change: (cluster: Record<string, unknown>) => void) => {
+    const content = JSON.parse(readFileSync(file('cluster.json'), 'utf8')) as { cluster: Record<string, unknown> };
+    change(content.cluster);
+    writeFileSync(file('cluster.json'), JSON.stringify(content));
+  };
+
+  test('of which nothing was saved is none', async () => {
+    expect(await store.loadCluster('n1')).toBeUndefined();
+    expect(await store.loadChunk(chunk)).toBeUndefined();
+  });
+
+  test('comes back as it was, with its chunks', async () => {
+    await store.saveCluster(saved, () => '192.0.2.0/24\n');
+    const again = new StateStore(join(folder, 'state'));
+    expect(await again.loadCluster('n1')).toEqual(saved);
+    expect(await again.loadChunk(chunk)).toBe('192.0.2.0/24\n');
+  });
+
+  test('of another node is not ours', async () => {
+    await store.saveCluster(saved, () => '');
+    expect(await store.loadCluster('n2')).toBeUndefined();
+  });
+
+  test('that did not change is not written again, and chunks that stand are not either', async () => {
+    let texts = 0;
+    const textOf = () => `${texts++}`;
+    await store.saveCluster(saved, textOf);
+    const before = statSync(file('cluster.json')).ino;
+    await store.saveCluster(saved, textOf);
+    expect(statSync(file('cluster.json')).ino).toBe(before);
+    await store.saveCluster({ ...saved, policies: [] }, textOf);
+    expect(statSync(file('cluster.json')).ino).not.toBe(before);
+    expect(texts).toBe(1);
+  });
+
+  test('that needs a chunk no more removes it', async () => {
+    await store.saveCluster(saved, () => 'x');
+    await store.saveCluster({ ...saved, prefixSets: {} }, () => 'x');
+    expect(readdirSync(file('prefix-chunks'))).toEqual([]);
+  });
+
+  test('that somebody damaged comes back without what is bad', async () => {
+    await store.saveCluster(saved, () => '');
+    edit((cluster) => {
+      const bad = { version: 'v', object: { ...good.object, spec: { mode: 'Off' } } };
+      cluster.policies = [
+        null,
+        7,
+        bad,
+        { object: good.object },
+        good,
+        { version: 'v', object: { kind: 'IpBlocklist' } },
+      ];
+      cluster.lists = [good];
+      cluster.exceptions = 'none';
+      cluster.facts = [...saved.facts, {}, { metadata: {} }];
+      cluster.node = { labels: { a: 'b', c: 1 }, uid: 7 };
+      cluster.prefixSets = { a: { digest: 'd', chunks: ['../../etc/passwd'] }, b: { digest: 1 }, ...saved.prefixSets };
+    });
+    expect(await store.loadCluster('n1')).toEqual({
+      ...saved,
+      node: { labels: { a: 'b' } },
+    });
+    edit((cluster) => {
+      for (const name of Object.keys(cluster)) if (name !== 'nodeName') delete cluster[name];
+    });
+    expect(await store.loadCluster('n1')).toEqual({
+      nodeName: 'n1',
+      ...{ policies: [], lists: [], exceptions: [], facts: [], node: { labels: {} }, prefixSets: {} },
+    });
   });
 });
 
