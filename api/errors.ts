@@ -106,6 +106,10 @@ export const ErrorSections = {
       'A selected interface is not of Ethernet type and cannot be guarded.',
       'Select the Ethernet interface below it, or exclude it by spec.interfaces.exclude.',
     ),
+    NeedsCluster: warning(
+      'A field has no meaning out of a file: what it names is only in a cluster.',
+      'Write the prefixes into spec.entries, or give the list to an API server.',
+    ),
     NeverBlockOverlapsList: warning(
       'A listed prefix covers addresses that are never blocked; those still pass.',
       'Nothing needs to be done, unless the address should not be in the never-block set.',

@@ -85,6 +85,13 @@ describe('check', () => {
     expect((await run()).code).toBe(0);
   });
 
+  it('takes exceptions, and warns of ConfigMaps, which only a cluster has', async () => {
+    put('a.yaml', object('SourceException', 'a', '{source: 192.0.2.7/32, expiresAt: "2030-01-01T00:00:00Z"}'));
+    put('b.yaml', object('IpBlocklist', 'b', '{configMapRefs: [{name: feed, key: all}]}'));
+    expect(await findings()).toEqual(['b.yaml:1 warning NeedsCluster IpBlocklist/b']);
+    expect((await run()).code).toBe(0);
+  });
+
   it('leaves hidden and other files out', async () => {
     put('.hidden.yaml', 'a: [');
     put('notes.txt', 'a: [');

@@ -123,6 +123,17 @@ export function findTies(objects: readonly PlacedObject[]): FileFinding[] {
   });
 }
 
+/** What a cluster takes and a directory cannot give. */
+export function findClusterOnly(objects: readonly PlacedObject[]): FileFinding[] {
+  return objects.flatMap(({ kind, name, object, file, line }): FileFinding[] => {
+    if (object.kind !== 'IpBlocklist' || object.spec.configMapRefs.length === 0) return [];
+    const message = 'ConfigMaps are only in a cluster: an agent that reads this directory blocks none of their prefixes';
+    const { code, remedy } = problem('NeedsCluster', ['spec', 'configMapRefs'], message);
+    const field = 'spec.configMapRefs';
+    return [{ code, severity: 'warning', message, remedy, object: `${kind}/${name}`, field, file, line }];
+  });
+}
+
 /** Reads the directory; never throws for anything that stands in it. */
 export async function checkDirectory(directory: string): Promise<CheckResult> {
   let names: string[];
@@ -144,7 +155,7 @@ export async function checkDirectory(directory: string): Promise<CheckResult> {
     findings.push(...loaded.findings);
     objects.push(...loaded.objects.map((object) => ({ ...object, file })));
   }
-  findings.push(...findDuplicates(objects), ...findTies(objects));
+  findings.push(...findDuplicates(objects), ...findTies(objects), ...findClusterOnly(objects));
   findings.sort((a, b) => (a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1));
   return { files: names.length, objects, findings };
 }

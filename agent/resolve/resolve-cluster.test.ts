@@ -174,6 +174,13 @@ describe('prefixes out of ConfigMaps', () => {
     expect(entriesOf(run({ lists: [list('feed')], cluster: sets(['192.0.2.0/24']) }))).toEqual([]);
   });
 
+  it('are told to be missing where the list comes out of a file', () => {
+    const input = { policies: [], exceptions: [], host, nodeLabels: {}, neverBlock: [], nowMs: NOW_MS };
+    expect(resolve({ ...input, lists: [list('feed', refs)] }).findings).toMatchObject([
+      { code: 'NeedsCluster', severity: 'warning', object: 'IpBlocklist/feed', field: 'spec.configMapRefs' },
+    ]);
+  });
+
   it('are told when they cover what is never blocked', () => {
     const state = run({ lists: [list('feed', refs)], cluster: sets(['192.0.2.0/24']) });
     expect(state.findings).toMatchObject([{ code: 'NeverBlockOverlapsList', field: 'spec.configMapRefs' }]);

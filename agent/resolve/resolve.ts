@@ -55,6 +55,10 @@ export function resolve(input: ResolveInput): DesiredState {
   const findings: Finding[] = [...settingFindings, ...factsFindings(cluster)];
   for (const each of [...policies, ...lists]) findings.push(...selectionFindings(each));
   for (const { object, id } of lists) {
+    if (cluster === undefined && object.spec.configMapRefs.length > 0) {
+      const message = `${id} names ConfigMaps, which a file cannot: their prefixes are not in force`;
+      findings.push(finding('NeedsCluster', message, { object: id, field: 'spec.configMapRefs' }));
+    }
     if (object.spec.mode === 'Enforce') findings.push(...overlapFindings(id, object, current.get(object)!, neverBlock));
   }
 
