@@ -35,9 +35,9 @@ describe('the documentation', () => {
 
   it('names in the architecture page only files that are there', () => {
     const text = readFileSync(join(root, 'docs/architecture.md'), 'utf8');
-    const paths = [...text.matchAll(/`((?:agent|api|bpf|crds|docs|scripts|test)\/[\w./*-]+)`/g)].map(
-      ([, path]) => path!,
-    );
+    const paths = [
+      ...text.matchAll(/`((?:agent|api|bin|bpf|cli|crds|deploy|docs|kube|operator|plugin|scripts|test)\/[\w./*-]+)`/g),
+    ].map(([, path]) => path!);
     expect(paths.length).toBeGreaterThan(20);
     expect(paths.filter((path) => globSync(path, { cwd: root }).length === 0)).toEqual([]);
   });
