@@ -38,6 +38,8 @@ interface Memory<Status> {
   lastMs: number;
   /** What was written and does not stand in the collection yet. */
   pending?: { readonly status: Status; readonly atMs: number };
+  /** The last write, and what stood there before it. */
+  last?: { readonly before: Status; readonly status: Status };
 }
 
 /** News that come together are told together. */
@@ -133,12 +135,14 @@ export class StatusController<S extends Stored<unknown, Status>, Status extends 
     const before = this.#before(object, memory, nowMs);
     const { status, againAtMs } = this.#kind.build(object, view, before);
     const again = againAtMs === undefined ? undefined : Math.max(againAtMs - nowMs, 0) + endSlackMs;
-    if (sameJson(before, status)) return againAfter(again);
-    const isNews = !sameJson(this.#kind.news(before), this.#kind.news(status));
+    if (sameJson(before, status))
+      return againAfter(memory.pending === undefined ? again : Math.min(again ?? echoMs, echoMs));
+    const isNews = !sameJson(this.#kind.news(before), this.#kind.news(status)) && !isFutile(memory, before, status);
     const waitMs = isNews ? 0 : memory.lastMs + settings.countersIntervalMs - nowMs;
     if (waitMs > 0) return againAfter(again === undefined ? waitMs : Math.min(again, waitMs));
     await this.#write(object, memory, before, status, signal);
-    return againAfter(again);
+    // The watch tells of it in a moment. If it never does, somebody has to look.
+    return againAfter(Math.min(again ?? echoMs, echoMs));
   }
 
   async #write(object: S, memory: Memory<Status>, before: Status, status: Status, signal: AbortSignal): Promise<void> {
@@ -154,6 +158,7 @@ export class StatusController<S extends Stored<unknown, Status>, Status extends 
       throw error;
     }
     memory.pending = { status, atMs: clock.nowMs() };
+    memory.last = { before, status };
     this.#metrics.wrote(this.#kind.name);
     this.#kind.written?.(object, before, status);
   }
@@ -178,6 +183,11 @@ export class StatusController<S extends Stored<unknown, Status>, Status extends 
     }
     return pending.status;
   }
+}
+
+/** The same was written in the same place before, and it did not help: fields that another manager owns stay. */
+function isFutile<Status>({ last }: Memory<Status>, before: Status, status: Status): boolean {
+  return last !== undefined && sameJson(last.before, before) && sameJson(last.status, status);
 }
 
 /** Timers may come a little early. */
