@@ -229,7 +229,7 @@ describe('the status of a policy', () => {
     await launch().untilLeading();
     const [node] = await createNodes('end', 1);
     await createPolicy('end', 'end');
-    const blocks = [{ source: '192.0.2.7', policy: 'end', secondsLeft: 4 }];
+    const blocks = [{ source: '192.0.2.7', policy: 'end', secondsLeft: 12 }];
     await report(node!, { policies: [{ name: 'end', blocked: 1 }], blocks });
     await untilStatus('end', 'the block', (status) => status.blocks?.length === 1);
     const after = await untilStatus('end', 'its end', (status) => status.blocks === undefined);
@@ -237,7 +237,7 @@ describe('the status of a policy', () => {
   });
 
   test('becomes Unknown when reports go stale, and stays so over a restart of the operator', async () => {
-    const stale = '--report-stale-after=4s';
+    const stale = '--report-stale-after=10s';
     const first = launch(stale);
     await first.untilLeading();
     const [node] = await createNodes('stale', 1);
@@ -380,7 +380,7 @@ describe('the status of a list', () => {
 
   test('counts an entry no more when its time is over', async () => {
     await launch().untilLeading();
-    const expiresAt = new Date(Date.now() + 5000).toISOString();
+    const expiresAt = new Date(Date.now() + 12_000).toISOString();
     await createList('expiry', 'expiry', { entries: [{ cidr: '192.0.2.0/24', expiresAt }, { cidr: '192.0.2.7/32' }] });
     await untilListStatus('expiry', 'both', ({ entries }) => entries?.effective === 2);
     const after = await untilListStatus('expiry', 'one', ({ entries }) => entries?.effective === 1);
