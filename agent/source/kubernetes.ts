@@ -150,6 +150,8 @@ export class KubernetesSource implements PolicySource {
     this.#onSnapshot = onSnapshot;
     await this.#restoreChunks();
     this.#isRunning = true;
+    // What was kept may ask for break-glass, which waits for nobody.
+    this.#lookSoon();
     const cancelGrace = this.#clock.startTimer(this.#options.graceMs ?? GRACE_MS, () => {
       this.#hasGraceEnded = true;
       this.#lookSoon();
