@@ -15,6 +15,8 @@ export interface AgentOptions {
   readonly policies: Readonly<Record<string, unknown>>;
   /** Further flags of `run`. */
   readonly args?: readonly string[];
+  /** How long it may take to enforce; 20 s when absent. */
+  readonly startTimeoutMs?: number;
   /** Text of the resolv.conf that this agent alone sees; the machine's own when absent. */
   readonly resolvConf?: string;
 }
@@ -58,7 +60,7 @@ export class Agent {
       argv.unshift('unshare', '--mount', 'sh', '-c', `mount --bind ${file} /etc/resolv.conf && exec "$0" "$@"`);
     }
     const agent = new Agent(namespace.spawn(argv), namespace, policies, pinPath);
-    await agent.until(({ event }) => event === 'enforcing', 'the agent to enforce');
+    await agent.until(({ event }) => event === 'enforcing', 'the agent to enforce', options.startTimeoutMs);
     return agent;
   }
 
