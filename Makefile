@@ -6,10 +6,10 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SETUP := scripts/setup.sh
 
-.PHONY: help setup build generate check test demo bench kernels cluster cluster-stop guide long-model format clean
+.PHONY: help setup build generate check test demo bench bench-cluster kernels cluster cluster-stop guide long-model format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what building needs (Debian packages by apt, npm packages by npm ci)
 	@$(SETUP) build
@@ -39,6 +39,11 @@ bench: ## Measure the datapath, the reader and the agent; prints ratios to a bar
 	@$(SETUP) build bench
 	@node scripts/build.mjs
 	@node test/bench/run.ts
+
+bench-cluster: ## Measure 30, 100 and 300 agents at one real API server; AGENTS="30" picks some
+	@$(SETUP) build cluster
+	@node scripts/build.mjs
+	@node test/bench/cluster/run.ts $(AGENTS)
 
 kernels: ## Boot older kernels under QEMU, without KVM, and run the datapath in them; KERNELS="6.1" picks some
 	@$(SETUP) build kernels

@@ -102,6 +102,7 @@ group_kernels() {
 # etcd and Kubernetes themselves are not installed: test/cluster/control-plane/build.ts has Go build them.
 group_cluster() {
   need_command openssl openssl
+  need_command ss iproute2
   need_command flock util-linux
   need_command setpriv util-linux
   need_command nsenter util-linux
