@@ -7,12 +7,15 @@ import { readView } from './datapath/read-view.ts';
 import { TrackedSources } from './datapath/tracked-sources.ts';
 import type { BlockRecord, DatapathView } from './datapath/view.ts';
 import { datapathOptions } from './datapath-options.ts';
+import { DueLoop } from './due-loop.ts';
 import { EventReader } from './event-reader.ts';
+import { ExceptionLifts } from './exception-lifts.ts';
 import type { Finding } from './finding.ts';
 import type { HostSnapshot } from './host/snapshot.ts';
 import { watchHost } from './host/watch.ts';
 import { openSupply, type PolicySupply } from './policy-supply.ts';
 import { StatusFile } from './report/file.ts';
+import { generationsOf } from './report/generations.ts';
 import { buildNodeReport } from './report/node-report.ts';
 import { buildStatus } from './report/status.ts';
 import type { DesiredState } from './resolve/desired-state.ts';
@@ -37,9 +40,6 @@ const SECOND_MS = 1000;
 const BLOCKS_EVERY_SECONDS = 2;
 const SAVE_EVERY_SECONDS = 5;
 const COLLECT_EVERY_SECONDS = 10;
-/** A packet that was under way when an exception came into force may still have made a block; after that none can. */
-const LIFTS = 3;
-const LIFT_AGAIN_MS = 2000;
 /** A wall clock that moved by more against the monotonic one was set by somebody. */
 const CLOCK_STEP_MS = 1000;
 /** After a failed apply; the kernel holds its last good state meanwhile. */
@@ -47,8 +47,6 @@ const RETRY_MS = 5000;
 /** An interface that refused a program, or carries somebody else's, is tried again this much later. */
 const REATTACH_MS = 30_000;
 const REFUSALS: readonly string[] = ['AttachFailed', 'ForeignXdpProgram', 'BpfLoadFailed'];
-/** setTimeout takes no longer than this. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 interface LastApply {
   readonly atMs: number;
@@ -74,6 +72,8 @@ export class Agent {
   readonly #datapath: Datapath;
   readonly #supply: PolicySupply;
   readonly #breakGlass: BreakGlass;
+  readonly #applying = new DueLoop();
+  readonly #lifts: ExceptionLifts;
   readonly #state: StateStore | undefined;
   #blocksToRestore: readonly SavedBlock[];
   readonly #startedAtMs = Date.now();
@@ -91,13 +91,8 @@ export class Agent {
   #hostFinding: Finding | undefined;
   /** An earlier agent's programs run, and what it was told is not known: until every file could be read once, they stay. */
   #isPastUnknown: boolean;
-  /** Exceptions whose blocks were lifted, and how often they still are to be. */
-  #lifted = '';
-  #liftsLeft = 0;
   #blockToldAtMs = Number.NEGATIVE_INFINITY;
   #hasUntoldBlock = false;
-  #wake = () => {};
-  #isDue = false;
 
   readonly #scans: ScanRecorder;
   readonly #connections: ConnectionLog;
@@ -124,6 +119,7 @@ export class Agent {
     this.#state = parts.state;
     this.#blocksToRestore = parts.blocks;
     this.#isPastUnknown = parts.isPastUnknown;
+    this.#lifts = new ExceptionLifts((exceptions) => this.#datapath.liftBlocks(exceptions));
     const { logger } = parts.log;
     this.#scans = new ScanRecorder((line) => logTelemetry(logger, line), { startedAtMs: this.#startedAtMs });
     this.#connections = new ConnectionLog((line) => logTelemetry(logger, line));
@@ -185,18 +181,18 @@ export class Agent {
       this.#supply.run(ending, (snapshot) => {
         this.#policies = snapshot;
         this.#breakGlass.setAnnotation(snapshot.cluster?.breakGlass ?? false);
-        this.#request();
+        this.#applying.request();
       }),
       this.#breakGlass.run(ending),
       watchHost(ending, {
         onSnapshot: (host) => {
           this.#host = host;
           this.#hostFinding = undefined;
-          this.#request();
+          this.#applying.request();
         },
         onFailure: (error) => this.#complain('host', error),
       }),
-      this.#applyLoop(ending),
+      this.#applying.run(ending, () => this.#applyNewest()),
       events.run(ending),
       this.#everySecond(ending, events, statusFile),
       ...(server ? [server.closed] : []),
@@ -219,35 +215,10 @@ export class Agent {
     }
   }
 
-  #request(): void {
-    this.#isDue = true;
-    this.#wake();
-  }
-
-  /** One apply at a time, always of the newest; again when an entry expires, and after a failure. */
-  async #applyLoop(signal: AbortSignal): Promise<void> {
-    signal.addEventListener('abort', () => this.#wake(), { once: true });
-    let againAtMs: number | undefined;
-    while (!signal.aborted) {
-      if (!this.#isDue) {
-        const restMs =
-          againAtMs === undefined ? MAX_TIMER_MS : Math.min(Math.max(0, againAtMs - Date.now()), MAX_TIMER_MS);
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, restMs);
-          this.#wake = () => {
-            clearTimeout(timer);
-            resolve();
-          };
-        });
-        this.#wake = () => {};
-        if (signal.aborted) return;
-        if (againAtMs !== undefined && Date.now() >= againAtMs) this.#isDue = true;
-        if (!this.#isDue) continue;
-      }
-      this.#isDue = false;
-      this.#heedBreakGlass();
-      if (this.#policies && this.#host) againAtMs = await this.#applyOnce(this.#policies, this.#host);
-    }
+  /** Of the newest that is known: what the source gave, what the host looks like, and whether anything is to be attached. */
+  async #applyNewest(): Promise<number | undefined> {
+    if (!this.#heedBreakGlass()) return Date.now() + SECOND_MS;
+    return this.#policies && this.#host ? await this.#applyOnce(this.#policies, this.#host) : undefined;
   }
 
   /** Returns when to apply again by itself. */
@@ -295,7 +266,7 @@ export class Agent {
         );
       else this.#log.logger.debug({ event: 'applied', durationMs: Math.round(durationMs) }, 'policies applied');
       this.#applied = true;
-      const liftAtMs = (await this.#liftBlocks()) ? Date.now() + LIFT_AGAIN_MS : undefined;
+      const liftAtMs = await this.#liftBlocks();
       this.#tellFindings();
       this.#offerReport();
       await this.#savePolicies();
@@ -316,38 +287,39 @@ export class Agent {
     const { logger } = this.#log;
     if (reason === undefined) logger.warn({ event: 'break-glass-over' }, 'break-glass is over: attaching again');
     else logger.warn({ event: 'break-glass', reason }, 'break-glass: detaching everything');
-    this.#request();
+    this.#applying.request();
   }
 
-  /** Called between two applies only, so that none attaches again what is detached here. */
-  #heedBreakGlass(): void {
-    if (this.#breakGlass.reason === undefined) return;
+  /** Called between two applies only, so that none attaches again what is detached here. False: it is to be tried again. */
+  #heedBreakGlass(): boolean {
+    if (this.#breakGlass.reason === undefined) return true;
     try {
       const interfaces = this.#datapath.detachAll();
       if (interfaces > 0) this.#log.logger.warn({ event: 'detached', interfaces }, 'everything is detached');
+      return true;
     } catch (error) {
       this.#complain('break-glass', error);
-      this.#isDue = true;
+      return false;
+    } finally {
+      this.#tellFindings();
+      this.#offerReport();
     }
-    this.#tellFindings();
-    this.#offerReport();
   }
 
-  /** Blocks of sources that an exception spares since now. True when it is to be done once more. */
-  async #liftBlocks(): Promise<boolean> {
-    const { exceptions } = this.#desired;
-    const now = JSON.stringify(exceptions);
-    if (now !== this.#lifted) this.#liftsLeft = LIFTS;
-    this.#lifted = now;
-    if (this.#liftsLeft === 0 || exceptions.length === 0) return false;
-    this.#liftsLeft--;
-    const { blocks, forgotten } = await this.#datapath.liftBlocks(exceptions);
-    if (blocks.length + forgotten > 0) {
-      this.#recentBlocks = undefined;
-      const fields = { event: 'blocks-lifted', blocks: blocks.length, forgotten };
-      this.#log.logger.info(fields, 'blocks were lifted by source exceptions');
+  /** Returns when it is to be done once more. */
+  async #liftBlocks(): Promise<number | undefined> {
+    try {
+      const { blocks = [], forgotten = 0, againInMs } = await this.#lifts.after(this.#desired.exceptions);
+      if (blocks.length + forgotten > 0) {
+        this.#recentBlocks = undefined;
+        const fields = { event: 'blocks-lifted', blocks: blocks.length, forgotten };
+        this.#log.logger.info(fields, 'blocks were lifted by source exceptions');
+      }
+      return againInMs === undefined ? undefined : Date.now() + againInMs;
+    } catch (error) {
+      this.#complain('lift', error);
+      return Date.now() + RETRY_MS;
     }
-    return this.#liftsLeft > 0;
   }
 
   /** A block is news for the cluster; a flood of them is told once a second. */
@@ -389,7 +361,7 @@ export class Agent {
         if (Math.abs(drift - driftMs) > CLOCK_STEP_MS) {
           this.#log.logger.warn({ event: 'clock-step', byMs: Math.round(drift - driftMs) }, 'the wall clock was set');
           this.#datapath.outdateDeadlines();
-          this.#request();
+          this.#applying.request();
         }
         driftMs = drift;
         events.flush();
@@ -549,11 +521,3 @@ export class Agent {
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-/** By `Kind/name`. */
-const generationsOf = (policies: PolicySnapshot | undefined): Map<string, number> =>
-  new Map(
-    [...(policies?.portScanPolicies ?? []), ...(policies?.ipBlocklists ?? [])].flatMap(({ kind, metadata }) =>
-      metadata.generation === undefined ? [] : [[`${kind}/${metadata.name}`, metadata.generation] as const],
-    ),
-  );
