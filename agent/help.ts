@@ -1,4 +1,5 @@
-import { environmentName, type Setting, settingTable } from './settings-table.ts';
+import { environmentName, settingsHelp } from '../cli/settings.ts';
+import { settingTable } from './settings-table.ts';
 
 export const commandNames = ['run', 'check', 'status', 'blocked', 'block', 'unblock', 'detach'] as const;
 export type CommandName = (typeof commandNames)[number];
@@ -107,44 +108,5 @@ ${commands.join('\n')}
 /** How one command is used. */
 export function commandHelp(name: CommandName): string {
   const { usage, details } = texts[name];
-  return `Usage: portcullis-agent ${usage}\n\n${details}${name === 'run' ? runFlags() : ''}`;
-}
-
-function runFlags(): string {
-  let text = '';
-  let group = '';
-  for (const setting of Object.values<Setting<unknown>>(settingTable)) {
-    if (setting.group !== group) text += `\n${setting.group}:\n`;
-    group = setting.group;
-    text += flagHelp(setting);
-  }
-  return `${text}\n${helpFlag}`;
-}
-
-function flagHelp(setting: Setting<unknown>): string {
-  const { flag, form, description } = setting;
-  const notes = [`${sentence(form.allowed)}.`, defaultNote(setting), `${environmentName(flag)}.`];
-  const repeat = setting.repeatable === true ? ' May be repeated.' : '';
-  return `  ${`--${flag} ${form.placeholder}`.trimEnd()}\n${wrap(description + repeat, 6)}${wrap(notes.join(' '), 6)}`;
-}
-
-function defaultNote(setting: Setting<unknown>): string {
-  return setting.default === undefined || setting.default === '' ? 'Default none.' : `Default ${setting.default}.`;
-}
-
-function sentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
-}
-
-function wrap(text: string, indent: number): string {
-  const lines: string[] = [];
-  let line = '';
-  for (const word of text.split(' ')) {
-    if (line !== '' && indent + line.length + 1 + word.length > 100) {
-      lines.push(line);
-      line = word;
-    } else line = line === '' ? word : `${line} ${word}`;
-  }
-  lines.push(line);
-  return lines.map((part) => `${' '.repeat(indent)}${part}\n`).join('');
+  return `Usage: portcullis-agent ${usage}\n\n${details}${name === 'run' ? settingsHelp(settingTable) : ''}`;
 }

@@ -12,8 +12,8 @@ import {
   powerOfTwo,
   prefixes,
   toggle,
-  type ValueForm,
-} from './setting-values.ts';
+} from '../cli/setting-values.ts';
+import type { SettingTable } from '../cli/settings.ts';
 import type { LogLevel } from './telemetry/log.ts';
 
 /** Everything that `run` can be told, read and checked. */
@@ -54,18 +54,6 @@ export interface RunSettings {
   readonly maxFileBytes: number;
 }
 
-export interface Setting<T> {
-  /** Without the leading dashes. */
-  readonly flag: string;
-  readonly group: 'Policies and files' | 'Kubernetes' | 'Node' | 'Reporting' | 'Table sizes' | 'Limits';
-  readonly form: ValueForm<Exclude<T, undefined>>;
-  /** As it would be written on the command line; absent when there is none. */
-  readonly default?: string;
-  /** The flag may be repeated: the values are joined by commas. */
-  readonly repeatable?: true;
-  readonly description: string;
-}
-
 /** Sources with one target that a tracking domain is sure to hold: half of its places, since hashing fills domains unevenly. */
 export const guaranteedSourcesPerDomain = 24;
 const minDomains = 128;
@@ -77,7 +65,7 @@ export function trackingDomains(maxFirstTargets: number): number {
 }
 
 /** The one list of settings: the parser, --help and docs/settings.md are made from it, in this order. */
-export const settingTable: { readonly [K in keyof RunSettings]: Setting<RunSettings[K]> } = {
+export const settingTable: SettingTable<RunSettings> = {
   policies: {
     flag: 'policies',
     group: 'Policies and files',
@@ -299,8 +287,3 @@ export const settingTable: { readonly [K in keyof RunSettings]: Setting<RunSetti
 };
 
 export type SettingName = keyof RunSettings;
-
-/** The environment variable of a flag: `pin-path` is PORTCULLIS_PIN_PATH. */
-export function environmentName(flag: string): string {
-  return `PORTCULLIS_${flag.toUpperCase().replaceAll('-', '_')}`;
-}

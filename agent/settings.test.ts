@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { PortcullisError } from '../api/errors.ts';
+import { environmentName, type Setting } from '../cli/settings.ts';
 import { type Command, parseCommandLine } from './settings.ts';
-import { environmentName, type RunSettings, type Setting, settingTable, trackingDomains } from './settings-table.ts';
+import { type RunSettings, settingTable, trackingDomains } from './settings-table.ts';
 
 function run(args: string[], env: Record<string, string> = {}): RunSettings {
   const command = parseCommandLine(['run', ...args], env);

@@ -1,4 +1,4 @@
-import type { ValueForm } from '../agent/setting-values.ts';
+import type { ValueForm } from '../cli/setting-values.ts';
 
 export const dnsLabel: ValueForm<string> = {
   placeholder: 'NAME',

@@ -1,13 +1,5 @@
-import {
-  duration,
-  integer,
-  type ListenAddress,
-  listenAddress,
-  oneOf,
-  path,
-  prefixes,
-} from '../agent/setting-values.ts';
 import type { LogLevel } from '../agent/telemetry/log.ts';
+import { duration, integer, type ListenAddress, listenAddress, oneOf, path, prefixes } from '../cli/setting-values.ts';
 import type { SettingTable } from '../cli/settings.ts';
 import { dnsLabel } from './setting-values.ts';
 

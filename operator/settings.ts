@@ -1,6 +1,6 @@
 import { PortcullisError } from '../api/errors.ts';
-import { nearest } from '../api/nearest.ts';
-import { type Environment, readSettings, settingsHelp } from '../cli/settings.ts';
+import { readCommandName, readFlags, takeArguments } from '../cli/flags.ts';
+import { type Environment, readSettings, settingsHelp, syntaxOf } from '../cli/settings.ts';
 import { type OperatorSettings, operatorSettingTable } from './settings-table.ts';
 
 export type { OperatorSettings } from './settings-table.ts';
@@ -25,19 +25,11 @@ export function parseCommandLine(argv: readonly string[], env: Environment): Com
   }
   if (first === '--version') return { name: 'version' };
   if (first === 'help' && rest.length === 1 && rest[0] === 'run') return { name: 'help', text: runHelp(), exitCode: 0 };
-  if (first !== 'run') throw unknownCommand(first);
-  const settings = readSettings(`${program} run`, operatorSettingTable, rest, env);
-  if (settings === undefined) return { name: 'help', text: runHelp(), exitCode: 0 };
-  return { name: 'run', settings: checkTogether(settings) };
-}
-
-function unknownCommand(text: string): PortcullisError {
-  if (text.startsWith('-')) {
-    const remedy = `Write the command before the flags: ${program} run ${text}`;
-    return new PortcullisError('UnknownSetting', `${text}: a command must come first`, { field: text, remedy });
-  }
-  const remedy = nearest(text, ['run']) === undefined ? 'The command is run.' : 'Did you mean run?';
-  return new PortcullisError('UnknownSetting', `${JSON.stringify(text)} is no command`, { value: text, remedy });
+  const command = { program, name: readCommandName(first, ['run'], `${program} run`) };
+  const given = readFlags(command, syntaxOf(operatorSettingTable), rest);
+  if (given.help) return { name: 'help', text: runHelp(), exitCode: 0 };
+  takeArguments(command, given.positionals, []);
+  return { name: 'run', settings: checkTogether(readSettings(operatorSettingTable, given.values, env)) };
 }
 
 /** What no form of a single value can say. */

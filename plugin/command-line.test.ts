@@ -92,7 +92,7 @@ describe('what cannot be meant is refused with what to write', () => {
     [['blocked', '--polcy', 'x'], 'UnknownSetting', /--policy/],
     [['blocked', '-o', 'xml'], 'BadSetting', /one of table, wide, json, yaml/],
     [['blocked', 'x'], 'BadSetting', /kubectl portcullis blocked/],
-    [['blocked', '--node', 'Node/N1'], 'BadSetting', /Write --node n1/],
+    [['blocked', '--node', 'Node/N1'], 'BadSetting', /Write --node=n1/],
     [['explain'], 'BadSetting', /explain SOURCE/],
     [['explain', '192.0.2.7/24'], 'NotAnAddress', /192\.0\.2\.0\/24/],
     [['explain', 'example.com'], 'NotAnAddress', /./],

@@ -1,15 +1,24 @@
-import { parseArgs } from 'node:util';
-import { blockDuration, labels, oneOf, source as sourceForm, type ValueForm } from '../agent/setting-values.ts';
 import { type Prefix, parsePrefixOrAddress } from '../api/cidr.ts';
 import { parseDuration } from '../api/duration.ts';
 import { PortcullisError } from '../api/errors.ts';
-import { nearest } from '../api/nearest.ts';
+import {
+  type FlagSyntax,
+  type GivenFlags,
+  readCommandName,
+  readFlags,
+  readValue,
+  type TypedCommand,
+  takeArguments,
+} from '../cli/flags.ts';
+import { blockDuration, labels, oneOf, source as sourceForm, type ValueForm } from '../cli/setting-values.ts';
 import type { BlockOptions } from './commands/block.ts';
 import type { BlockedOptions } from './commands/blocked.ts';
 import type { CheckOptions } from './commands/check.ts';
 import type { Structured } from './commands/context.ts';
 import type { UnblockOptions } from './commands/unblock.ts';
 import { type CommandName, commandHelp, commandNames, overviewHelp } from './help.ts';
+
+const program = 'kubectl portcullis';
 
 /** How to reach the API server. */
 export interface Connection {
@@ -88,10 +97,7 @@ const shortDuration: ValueForm<number> = {
   suggest: (given) => `${given}s`,
 };
 
-export interface Flag {
-  readonly short?: string;
-  /** Takes no value. */
-  readonly isSwitch?: true;
+export interface Flag extends FlagSyntax {
   readonly isRepeatable?: true;
   /** What shells may offer for it. */
   readonly complete?: readonly string[] | 'files' | 'policies' | 'nodes';
@@ -147,8 +153,9 @@ export function parseCommandLine(argv: readonly string[]): Command {
     return { name: 'help', text: helped, exitCode: 0 };
   }
   const command = commandName(first);
-  const given = readFlags(command, rest);
-  if (given.has('help')) return { name: 'help', text: commandHelp(command), exitCode: 0 };
+  const typed = { program, name: command };
+  const given = new Given(typed, readFlags(typed, flagsOf[command], rest));
+  if (given.help) return { name: 'help', text: commandHelp(command), exitCode: 0 };
   return readCommand(command, given);
 }
 
@@ -254,44 +261,20 @@ function readSource(given: string): Prefix {
   });
 }
 
-function readValue<T>(form: ValueForm<T>, given: string, givenAs: string): T {
-  const value = form.read(given);
-  if (value !== undefined) return value;
-  const suggestion = form.suggest?.(given);
-  const isUsable = suggestion !== undefined && form.read(suggestion) !== undefined;
-  throw new PortcullisError('BadSetting', `${givenAs} ${JSON.stringify(given)} must be ${form.allowed}`, {
-    field: givenAs,
-    value: given,
-    remedy: isUsable ? `Write ${givenAs} ${suggestion}.` : `Give ${form.allowed}.`,
-  });
-}
+const commandName = (given: string): CommandName => readCommandName(given, commandNames, `${program} status`);
 
-function commandName(given: string): CommandName {
-  const known = commandNames.find((each) => each === given);
-  if (known !== undefined) return known;
-  if (given.startsWith('-')) {
-    throw new PortcullisError('UnknownSetting', `${given}: a command must come first`, {
-      field: given,
-      remedy: `Write a command before the flags, such as: kubectl portcullis status ${given}`,
-    });
-  }
-  const close = nearest(given, commandNames);
-  throw new PortcullisError('UnknownSetting', `${JSON.stringify(given)} is no command`, {
-    value: given,
-    remedy: close === undefined ? `The commands are ${commandNames.join(', ')}.` : `Did you mean ${close}?`,
-  });
-}
-
-/** The words behind a command, told apart. */
+/** The words behind a command. */
 class Given {
   readonly positionals: readonly string[];
-  readonly #command: CommandName;
-  readonly #values: ReadonlyMap<string, readonly string[]>;
+  readonly help: boolean;
+  readonly #command: TypedCommand;
+  readonly #values: GivenFlags['values'];
 
-  constructor(command: CommandName, values: ReadonlyMap<string, readonly string[]>, positionals: readonly string[]) {
+  constructor(command: TypedCommand, { values, positionals, help }: GivenFlags) {
     this.#command = command;
     this.#values = values;
     this.positionals = positionals;
+    this.help = help;
   }
 
   has(flag: string): boolean {
@@ -316,72 +299,6 @@ class Given {
 
   /** The arguments, exactly as many as there are names. */
   take(names: readonly string[]): readonly string[] {
-    if (this.positionals.length === names.length) return this.positionals;
-    const extra = this.positionals[names.length];
-    const missing = names[this.positionals.length];
-    const problem =
-      missing === undefined ? `${JSON.stringify(extra)} is one argument too many` : `${missing} is missing`;
-    throw new PortcullisError('BadSetting', `${this.#command}: ${problem}`, {
-      ...(missing === undefined ? { value: extra } : { field: missing }),
-      remedy: `Write: kubectl portcullis ${[this.#command, ...names].join(' ')}; ${this.#command} --help tells more.`,
-    });
+    return takeArguments(this.#command, this.positionals, names);
   }
-}
-
-function readFlags(command: CommandName, args: readonly string[]): Given {
-  const flags = flagsOf[command];
-  const { tokens } = parseArgs({
-    args: [...args],
-    strict: false,
-    tokens: true,
-    options: {
-      help: { type: 'boolean', short: 'h' },
-      ...Object.fromEntries(
-        Object.entries(flags).map(([flag, { isSwitch, short }]) => [
-          flag,
-          { type: isSwitch ? ('boolean' as const) : ('string' as const), ...(short === undefined ? {} : { short }) },
-        ]),
-      ),
-    },
-  });
-  const values = new Map<string, string[]>();
-  const positionals: string[] = [];
-  for (const token of tokens) {
-    if (token.kind === 'positional') positionals.push(token.value);
-    if (token.kind !== 'option') continue;
-    const flag = flags[token.name];
-    if (token.name === 'help') values.set('help', ['']);
-    else if (flag === undefined) throw unknownFlag(command, token.rawName);
-    else if (flag.isSwitch) values.set(token.name, [readSwitch(token.rawName, token.value)]);
-    else {
-      // `--context --node X` is a value forgotten, not a context named "--node".
-      if (token.value === undefined || (!token.inlineValue && /^-./.test(token.value)))
-        throw missingValue(token.rawName);
-      values.set(token.name, [...(values.get(token.name) ?? []), token.value]);
-    }
-  }
-  return new Given(command, values, positionals);
-}
-
-function readSwitch(rawName: string, value: string | undefined): string {
-  if (value === undefined) return '';
-  throw new PortcullisError('BadSetting', `${rawName} takes no value`, { field: rawName, remedy: `Write ${rawName}.` });
-}
-
-function unknownFlag(command: CommandName, rawName: string): PortcullisError {
-  const word = rawName.replace(/^--no-|^-+/, '');
-  const known = Object.keys(flagsOf[command]);
-  const close = nearest(word, known) ?? known.find((flag) => word.length > 1 && flag.includes(word));
-  const list = `kubectl portcullis ${command} --help lists all flags.`;
-  return new PortcullisError('UnknownSetting', `${rawName} is no flag of ${command}`, {
-    field: rawName,
-    remedy: close === undefined ? list : `Did you mean --${close}? ${list}`,
-  });
-}
-
-function missingValue(rawName: string): PortcullisError {
-  return new PortcullisError('BadSetting', `${rawName} has no value`, {
-    field: rawName,
-    remedy: `Write a value behind it; one that begins with a dash is written ${rawName}=VALUE.`,
-  });
 }

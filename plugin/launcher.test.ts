@@ -23,7 +23,7 @@ function install(bundle: string | undefined): string {
   const root = mkdtempSync(join(tmpdir(), 'pc-test-plugin-'));
   folders.push(root);
   for (const folder of ['bin', 'dist', 'path', 'node_modules/.bin']) mkdirSync(join(root, folder), { recursive: true });
-  for (const name of ['kubectl-portcullis.mjs', 'kubectl_complete-portcullis'])
+  for (const name of ['launch.mjs', 'kubectl-portcullis.mjs', 'kubectl_complete-portcullis'])
     copyFileSync(join(bin, name), join(root, 'bin', name));
   writeFileSync(join(root, 'package.json'), JSON.stringify({ engines: { node: '>=22.19' } }));
   if (bundle !== undefined) writeFileSync(join(root, 'dist', 'kubectl-portcullis.mjs'), bundle);

@@ -1,7 +1,7 @@
 import { addressBits, formatAddress, formatPrefix, masked, parseAddress, parsePrefixOrAddress } from '../api/cidr.ts';
 import { formatDuration, parseDuration } from '../api/duration.ts';
 import { isLabelKey, isLabelValue } from '../api/label-selector.ts';
-import { grouped } from '../cli/format-text.ts';
+import { grouped } from './format-text.ts';
 
 /** The form of a value on the command line or in the environment. */
 export interface ValueForm<T> {
