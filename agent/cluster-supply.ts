@@ -17,6 +17,8 @@ import { version } from './version.ts';
 /** A second; watches are not counted. Ten policies that change at once are read in one go. */
 const REQUESTS_PER_SECOND = 5;
 const REQUESTS_BURST = 10;
+/** The heap is bounded, and who may write one object can write many of 1.5 MB: the reflector takes fewer at a time then. */
+const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 const FIELD_MANAGER = 'portcullis-agent';
 
 /** Policies out of an API server, and the report of this node into it. @throws PortcullisError BadSetting for a kubeconfig that cannot be used */
@@ -41,7 +43,8 @@ export async function openCluster({ settings, state, log, registry }: SupplyPart
     intervalMs: settings.reportIntervalMs,
     nodeCount: source.nodeCount,
     write: async (report, signal) => {
-      await client.apply(resources.nodeReports, report, { fieldManager: FIELD_MANAGER, force: true, signal });
+      const options = { fieldManager: FIELD_MANAGER, force: true, metadataOnly: true, signal };
+      await client.apply(resources.nodeReports, report, options);
     },
     onFinding: (finding) => {
       reportFinding = finding;
@@ -82,6 +85,7 @@ async function openClient(kubeconfig: string | undefined, metrics: KubeMetrics):
       userAgent: `portcullis-agent/${version}`,
       qps: REQUESTS_PER_SECOND,
       burst: REQUESTS_BURST,
+      maxResponseBytes: MAX_RESPONSE_BYTES,
       metrics,
     });
   } catch (cause) {

@@ -36,7 +36,7 @@ describe('applyStatus', () => {
           metadata: { name: 'ssh' },
           status,
         },
-        options: { fieldManager, force: true, subresource: 'status' },
+        options: { fieldManager, force: true, subresource: 'status', metadataOnly: true },
       },
     ]);
   });
@@ -79,7 +79,7 @@ describe('applyObject', () => {
       {
         resource: resources.prefixChunks,
         object: { apiVersion: 'portcullis.dev/v1alpha1', kind: 'PrefixChunk', metadata, spec },
-        options: { fieldManager, force: true },
+        options: { fieldManager, force: true, metadataOnly: true },
       },
     ]);
   });

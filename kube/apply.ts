@@ -40,7 +40,7 @@ export async function applyStatus(
   if (current !== undefined && hasUid(current, uid) && sameJson(current.status, status)) return false;
   const metadata = { name, ...given({ namespace, resourceVersion }) };
   const object = { apiVersion: apiVersionOf(resource), kind: resource.kind, metadata, status };
-  const options = { fieldManager, force: true, subresource: 'status' as const };
+  const options = { fieldManager, force: true, subresource: 'status' as const, metadataOnly: true };
   await client.apply(resource, object, { ...options, ...given({ namespace, signal }) });
   return true;
 }
@@ -72,7 +72,8 @@ export async function applyObject(
   }
   const object: NewKubeObject = { ...fields, apiVersion: apiVersionOf(resource), kind: resource.kind, metadata };
   const { namespace } = metadata;
-  await client.apply(resource, object, { fieldManager, force: true, ...given({ namespace, signal }) });
+  const options = { fieldManager, force: true, metadataOnly: true };
+  await client.apply(resource, object, { ...options, ...given({ namespace, signal }) });
   return true;
 }
 

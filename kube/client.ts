@@ -35,6 +35,8 @@ export interface ApplyOptions extends At {
   readonly force?: boolean;
   readonly subresource?: 'status';
   readonly dryRun?: boolean;
+  /** The answer is to be PartialObjectMetadata: for who knows what was written, and need not read it again. */
+  readonly metadataOnly?: boolean;
 }
 
 /**

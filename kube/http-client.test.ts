@@ -109,6 +109,12 @@ describe.each([
     });
   });
 
+  test('an answer of metadata alone is asked for by its type', async () => {
+    await client.apply(portScanPolicies, policy, { fieldManager: 'portcullis', metadataOnly: true });
+    const accept = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+    expect(room.server.requests.at(-1)!.headers).toMatchObject({ accept });
+  });
+
   test('raw gives JSON where the path answers it, and text elsewhere', async () => {
     expect(await client.raw('/version')).toMatchObject({ kind: 'Echo' });
     room.server.once('other', { kind: 'status', status: 200, body: 'ok' });

@@ -203,6 +203,7 @@ class HttpKubeClient implements KubeClient {
         query: { fieldManager, force, ...dryRun(options) },
         body: object,
         contentType: 'application/apply-patch+yaml',
+        accept: acceptOf(options, ''),
       },
       options.signal,
     );

@@ -211,6 +211,7 @@ export const schemas = {
         },
         status: {
           type: 'object',
+          'x-kubernetes-map-type': 'atomic',
           properties: {
             observedGeneration: { type: 'integer', format: 'int64', minimum: 0 },
             conditions: {
@@ -503,6 +504,7 @@ export const schemas = {
         },
         status: {
           type: 'object',
+          'x-kubernetes-map-type': 'atomic',
           properties: {
             observedGeneration: { type: 'integer', format: 'int64', minimum: 0 },
             conditions: {

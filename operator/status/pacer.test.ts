@@ -29,6 +29,19 @@ it('lets one write through each interval in the long run, after a burst of six',
   expect(writesWithin(3_600_000).length).toBeLessThanOrEqual(6 + 360);
 });
 
+it('lets less through in the long run where many objects share what they send to every agent', () => {
+  const paced = new Pacer({ intervalMs: 10_000, stretch: () => 5, nowMs: () => nowMs });
+  const startMs = nowMs;
+  let writes = 0;
+  while (nowMs - startMs < 3_600_000) {
+    nowMs += paced.waitMs();
+    paced.written();
+    writes++;
+  }
+  expect(writes).toBeGreaterThan(70);
+  expect(writes).toBeLessThanOrEqual(9 + 72);
+});
+
 it('answers at once again after a quiet time', () => {
   const paced = pacer();
   for (let i = 0; i < 4; i++) {

@@ -7,6 +7,8 @@ export interface PacerOptions {
   readonly burst?: number;
   /** Between the first two of them; it doubles with each that follows. */
   readonly minSpacingMs?: number;
+  /** By how much the distances may grow beyond `intervalMs` while news never ends; asked at each write, 1 when absent. */
+  readonly stretch?: () => number;
   /** Monotonic. */
   readonly nowMs: () => number;
 }
@@ -19,15 +21,17 @@ export class Pacer {
   readonly #bucket: RateBucket;
   readonly #intervalMs: number;
   readonly #minSpacingMs: number;
+  readonly #stretch: () => number;
   readonly #nowMs: () => number;
   #spacingMs: number;
   #lastMs = Number.NEGATIVE_INFINITY;
 
-  constructor({ intervalMs, burst = 6, minSpacingMs = 300, nowMs }: PacerOptions) {
+  constructor({ intervalMs, burst = 6, minSpacingMs = 300, stretch = () => 1, nowMs }: PacerOptions) {
     this.#bucket = new RateBucket({ burst, intervalMs, nowMs });
     this.#intervalMs = intervalMs;
     this.#minSpacingMs = Math.min(minSpacingMs, intervalMs);
     this.#spacingMs = this.#minSpacingMs;
+    this.#stretch = stretch;
     this.#nowMs = nowMs;
   }
 
@@ -43,7 +47,8 @@ export class Pacer {
   written(): void {
     const nowMs = this.#nowMs();
     const isQuiet = nowMs - this.#lastMs > 2 * this.#spacingMs;
-    this.#spacingMs = isQuiet ? this.#minSpacingMs : Math.min(this.#spacingMs * 2, this.#intervalMs);
+    const maxSpacingMs = this.#intervalMs * Math.max(this.#stretch(), 1);
+    this.#spacingMs = isQuiet ? this.#minSpacingMs : Math.min(this.#spacingMs * 2, maxSpacingMs);
     this.#lastMs = nowMs;
     this.#bucket.take();
   }

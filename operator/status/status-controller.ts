@@ -42,6 +42,11 @@ interface Memory<Status> {
   last?: { readonly before: Status; readonly status: Status };
 }
 
+/**
+ * Each write of a status sends the object's metadata, some 700 bytes, to every agent. Up to so many objects each is written once an
+ * interval while news never ends; from there on all of them together stay at one write a second.
+ */
+const objectsAtFullRate = 10;
 /** News that come together are told together. */
 const settleMs = 200;
 /** After which a status that is not what was written has been changed by somebody else. */
@@ -167,7 +172,11 @@ export class StatusController<S extends Stored<unknown, Status>, Status extends 
     const known = this.#memories.get(name);
     if (known?.uid === uid) return known;
     const { clock, settings } = this.#context;
-    const pacer = new Pacer({ intervalMs: settings.statusIntervalMs, nowMs: () => clock.nowMs() });
+    const pacer = new Pacer({
+      intervalMs: settings.statusIntervalMs,
+      stretch: () => this.#kind.watched.items.size / objectsAtFullRate,
+      nowMs: () => clock.nowMs(),
+    });
     const memory: Memory<Status> = { uid, pacer, lastMs: nowMs };
     this.#memories.set(name, memory);
     return memory;
