@@ -101,6 +101,8 @@ export class Agent {
   async ask(...args: readonly string[]): Promise<CommandResult> {
     return await this.#namespace.exec([nodePath, agentScript, ...args, '--pin-path', this.#pinPath], {
       allowFailure: true,
+      // On an emulated CPU starting Node.js alone takes seconds.
+      timeoutMs: 120_000,
     });
   }
 

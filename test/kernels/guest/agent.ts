@@ -61,7 +61,7 @@ export async function run(checks: Checks): Promise<void> {
   await checks.check('the block is told, with its source and its policy', async () => {
     const blocks = await waitFor(
       async () => (await agent.blocks()).filter(({ source }) => source === attackerAddress),
-      10_000,
+      120_000,
     );
     const [block, ...more] = blocks;
     if (block?.policy !== 'guard' || block.probes !== distinctTargets || more.length > 0)
