@@ -300,7 +300,7 @@ export class FaultServer {
     let left = fault?.kind === 'reset' ? fault.afterEvents : Number.POSITIVE_INFINITY;
     const send = ({ type, object, version }: StoredEvent) => {
       // From a version that is still to come nothing is told, and nothing is said about it either.
-      if (version <= from || this.#isFrozen(req)) return;
+      if (version <= from || res.writableEnded || this.#isFrozen(req)) return;
       const line = `${JSON.stringify({ type, object })}\n`;
       writePieces(res, line, fault);
       if (fault?.kind === 'twice') writePieces(res, line, fault);
@@ -325,7 +325,7 @@ export class FaultServer {
 
   #bookmark({ req, res }: Exchange, from: number): void {
     const { apiVersion, kind, version } = this.store;
-    if (version < from || this.#isFrozen(req)) return;
+    if (version < from || res.writableEnded || this.#isFrozen(req)) return;
     const object = { apiVersion, kind, metadata: { resourceVersion: String(version), creationTimestamp: null } };
     res.write(`${JSON.stringify({ type: 'BOOKMARK', object })}\n`);
   }

@@ -110,7 +110,7 @@ export class Room {
     const changes: Change<StoredObject>[] = [];
     const before = this.server.seen('watch').length;
     const reflector = this.run(this.reflector({ onChange: (change) => changes.push(change), ...options }));
-    await until(() => reflector.state.phase === 'watching' && this.server.seen('watch').length > before, 'watching');
+    await until(() => reflector.hasSynced && this.server.seen('watch').length > before, 'watching');
     return { reflector, changes };
   }
 
