@@ -29,6 +29,14 @@ test('takes plain text, as a proxy answers it', () => {
   );
 });
 
+test.each([
+  ['999999', undefined],
+  [undefined, 1e12],
+])('nobody is asked to wait for longer than five minutes: header %s, body %s', (header, retryAfterSeconds) => {
+  const body = retryAfterSeconds === undefined ? 'later' : { message: 'later', details: { retryAfterSeconds } };
+  expect(errorOfStatus(what, 429, body, header).retryAfterMs).toBe(300_000);
+});
+
 test('10,000 bad entries become 500 characters and 10 causes', () => {
   const causes = Array.from({ length: 10_000 }, (_, i) => ({
     field: `spec.entries[${i}].cidr`,

@@ -3,6 +3,8 @@ import type { KubeStatus } from './objects.ts';
 /** What a server answers may be as long as 772 kB: 10,000 bad entries, each with a sentence. */
 const maxMessageChars = 500;
 const maxCauses = 10;
+/** No server in its senses asks for more; a proxy that says so for days must not silence who obeys it. */
+const maxRetryAfterMs = 300_000;
 
 export interface KubeCause {
   readonly field: string;
@@ -29,7 +31,7 @@ export class KubeError extends Error {
   readonly reason: string;
   /** Of the connection, such as ECONNREFUSED; empty when the server answered. */
   readonly code: string;
-  /** What the server asked to wait, in ms. */
+  /** What the server asked to wait, in ms; at most five minutes, whatever it asked for. */
   readonly retryAfterMs: number | undefined;
   /** The first fields that the server found bad, at most 10. */
   readonly causes: readonly KubeCause[];
@@ -68,7 +70,7 @@ export function errorOfStatus(
     message: `${what}: ${code}${status.reason ? ` ${status.reason}` : ''}${status.message ? `: ${status.message}` : ''}`,
     status: code,
     reason: status.reason ?? '',
-    retryAfterMs: headerMs ?? bodyMs,
+    retryAfterMs: boundedWait(headerMs ?? bodyMs),
     causes: (status.details?.causes ?? []).slice(0, maxCauses).map((cause) => ({
       field: shorten(cause.field ?? '', maxMessageChars),
       message: shorten(cause.message ?? '', maxMessageChars),
@@ -76,6 +78,9 @@ export function errorOfStatus(
     })),
   });
 }
+
+const boundedWait = (ms: number | undefined): number | undefined =>
+  ms === undefined ? undefined : Math.min(ms, maxRetryAfterMs);
 
 /** Seconds only: API servers send no dates. */
 function retryAfterMs(header: string): number | undefined {
@@ -133,6 +138,12 @@ export const isConnection = (error: unknown): error is KubeError => hasStatus(er
 
 /** The code of an answer that cannot be understood. */
 export const malformed = 'MALFORMED';
+
+/** An answer that is longer than what is read of one: a smaller page may be. */
+export const isTooLong = (error: unknown): error is KubeError =>
+  error instanceof KubeError && error.code === malformed && error.reason === tooLong;
+
+export const tooLong = 'AnswerTooLong';
 
 function hasStatus(error: unknown, status: number): error is KubeError {
   return error instanceof KubeError && error.status === status;

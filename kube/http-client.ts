@@ -3,7 +3,7 @@ import type { Access } from './access.ts';
 import type { ApplyOptions, At, KubeClient, ListOptions, WatchOptions } from './client.ts';
 import { type Clock, systemClock, TimedOut, withTimeout } from './clock.ts';
 import { Connections } from './connections.ts';
-import { errorOfConnection, errorOfStatus, isNotFound, KubeError, malformed, shorten } from './errors.ts';
+import { errorOfConnection, errorOfStatus, isNotFound, KubeError, malformed, shorten, tooLong } from './errors.ts';
 import { inClusterAccess } from './in-cluster.ts';
 import { kubeconfigAccess, kubeconfigPaths } from './kubeconfig.ts';
 import { LineSplitter, LineTooLong } from './line-splitter.ts';
@@ -25,7 +25,7 @@ export interface KubeClientOptions {
   readonly burst?: number;
   /** Of one watch event. Default 4 MiB: etcd holds objects up to 1.5 MiB, and managedFields come on top. */
   readonly maxLineBytes?: number;
-  /** Of any other answer. Default 256 MiB. */
+  /** Of any other answer. Default 64 MiB: read as text and parsed it takes several times as much memory. */
   readonly maxResponseBytes?: number;
   /** A connection on which something came within this time is not stuck, and reconnect() keeps it. Default 1,000. */
   readonly reconnectGraceMs?: number;
@@ -106,7 +106,7 @@ class HttpKubeClient implements KubeClient {
     this.#userAgent = options.userAgent;
     this.#requestTimeoutMs = requestTimeoutMs;
     this.#maxLineBytes = options.maxLineBytes ?? 4 * 1024 * 1024;
-    this.#maxResponseBytes = options.maxResponseBytes ?? 256 * 1024 * 1024;
+    this.#maxResponseBytes = options.maxResponseBytes ?? 64 * 1024 * 1024;
     this.#reconnectGraceMs = options.reconnectGraceMs ?? 1000;
     this.#metrics = options.metrics;
     this.#throttle = qps === undefined ? undefined : new Throttle(qps, options.burst ?? Math.ceil(2 * qps), clock);
@@ -396,7 +396,10 @@ async function readText(body: Dispatcher.ResponseData['body'], maxBytes: number)
   for await (const chunk of body as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     // Leaving the loop destroys the stream.
-    if (bytes > maxBytes) throw new KubeError({ message: `an answer of more than ${maxBytes} bytes`, code: malformed });
+    if (bytes > maxBytes) {
+      const message = `an answer of more than ${maxBytes} bytes`;
+      throw new KubeError({ message, code: malformed, reason: tooLong });
+    }
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');

@@ -557,6 +557,35 @@ describe.each([
     expect(reflector.items.size).toBe(0);
   });
 
+  test('a list of another kind, as of a server that was mistaken for this one, deletes nothing', async () => {
+    room.server.store.set('a');
+    room.server.once('watch', { kind: 'error-event', code: 410, reason: 'Expired' });
+    const deleted: string[] = [];
+    const reflector = room.run(
+      room.reflector({
+        onChange: ({ type, object }) => {
+          if (type === 'deleted') deleted.push(object.metadata.name);
+          const body = { kind: 'PodList', apiVersion: 'v1', metadata: { resourceVersion: '1' }, items: [] };
+          room.server.once('list', { kind: 'status', status: 200, body });
+        },
+      }),
+    );
+    await until(() => room.listFailures === 1);
+    await until(() => room.server.seen('list').length === 3);
+    await room.converged(reflector);
+    expect(deleted).toEqual([]);
+  });
+
+  test('objects that are too large for a page of them are read in smaller ones', async () => {
+    const client = await room.anotherClient({ maxResponseBytes: 40_000 });
+    for (let i = 0; i < 30; i++) room.server.store.set(`p${i}`, { text: 'x'.repeat(10_000) });
+    const reflector = room.run(room.reflector({ client }));
+    await until(() => reflector.hasSynced);
+    expect(reflector.items.size).toBe(30);
+    expect(room.listFailures).toBe(0);
+    await client.close();
+  });
+
   test.each([1, 7])('events that come %i bytes at a time, also within characters', async (bytes) => {
     room.server.once('watch', { kind: 'split', bytes });
     const { reflector } = await room.watching();
@@ -588,7 +617,7 @@ describe.each([
   });
 
   test('a server that gives no answer at all is asked again, on a new connection', async () => {
-    const client = await room.anotherClient({ requestTimeoutMs: 100 });
+    const client = await room.anotherClient({ requestTimeoutMs: 1000 });
     try {
       room.server.once('list', { kind: 'no-answer' });
       room.server.once('watch', { kind: 'no-answer' });

@@ -3,8 +3,8 @@ import { Backoff } from './backoff.ts';
 import { type Change, ChangeFeed } from './change-feed.ts';
 import type { KubeClient } from './client.ts';
 import { type Clock, sleep, systemClock, TimedOut, withTimeout } from './clock.ts';
-import { errorOfStatus, isConnection, KubeError, malformed } from './errors.ts';
-import { type KubeObject, keyOf, type WatchEvent } from './objects.ts';
+import { errorOfStatus, isConnection, isTooLong, KubeError, malformed } from './errors.ts';
+import { type KubeList, type KubeObject, keyOf, type WatchEvent } from './objects.ts';
 import { pathOf, type Resource } from './resources.ts';
 import { type RestartReason, stepAfter } from './watch-end.ts';
 
@@ -91,7 +91,7 @@ export interface ReflectorOptions<T extends KubeObject> {
   readonly metrics?: ReflectorObserver;
   readonly log?: (entry: ReflectorLog) => void;
   readonly timings?: Partial<ReflectorTimings>;
-  /** Objects a page; default 500. Less for kinds with large objects. */
+  /** Objects a page; default 500. Less for kinds with large objects; it takes fewer by itself when a page is too long. */
   readonly pageSize?: number;
   /** 0 to below 1. */
   readonly random?: () => number;
@@ -134,11 +134,13 @@ export class Reflector<T extends KubeObject> {
   #resourceVersion: string | undefined;
   /** Lists in a row whose continue token expired between two pages. */
   #expiredLists = 0;
+  #pageSize: number;
   #cancelResync: (() => void) | undefined;
   #isRunning = false;
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
+    this.#pageSize = options.pageSize ?? 500;
     this.#timings = { ...defaultTimings, ...options.timings };
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? Math.random;
@@ -253,18 +255,10 @@ export class Reflector<T extends KubeObject> {
   }
 
   async #readPages(signal: AbortSignal): Promise<{ found: Map<string, Found<T>>; resourceVersion: string }> {
-    const { client, resource, pageSize = 500 } = this.#options;
     const found = new Map<string, Found<T>>();
     let token: string | undefined;
     for (;;) {
-      // Never with a resourceVersion: only so the answer is what the store holds now, be it older than what was seen before.
-      const page = await client.list<T>(resource, {
-        ...this.#selection(),
-        // Where a list takes longer than the server keeps a snapshot, pages can never end.
-        ...(this.#expiredLists >= 2 ? {} : { limit: pageSize }),
-        ...(token === undefined ? {} : { continue: token }),
-        signal,
-      });
+      const page = await this.#readPage(token, signal);
       signal.throwIfAborted();
       const { resourceVersion, continue: more } = page.metadata ?? {};
       // An empty list of some servers is null.
@@ -279,6 +273,37 @@ export class Reflector<T extends KubeObject> {
       }
       token = more;
     }
+  }
+
+  async #readPage(token: string | undefined, signal: AbortSignal): Promise<KubeList<T>> {
+    const { client, resource } = this.#options;
+    for (;;) {
+      // Where a list takes longer than the server keeps a snapshot, pages can never end.
+      const limit = this.#expiredLists >= 2 ? undefined : this.#pageSize;
+      try {
+        // Never with a resourceVersion: only so the answer is what the store holds now, be it older than what was seen before.
+        const page = await client.list<T>(resource, {
+          ...this.#selection(),
+          ...(limit === undefined ? {} : { limit }),
+          ...(token === undefined ? {} : { continue: token }),
+          signal,
+        });
+        return this.#checkedList(page);
+      } catch (error) {
+        if (!isTooLong(error) || limit === 1) throw error;
+        // Somebody made objects as large as the store takes: fewer at a time fit, and nobody is kept from the others.
+        if (limit === undefined) this.#expiredLists = 0;
+        else this.#pageSize = Math.max(1, Math.floor(limit / 4));
+      }
+    }
+  }
+
+  /** A list of another kind, as of a server that was mistaken for this one, must not read as "there are none". */
+  #checkedList(page: KubeList<T>): KubeList<T> {
+    const { kind } = this.#options.resource;
+    const given = (page as { kind?: unknown } | null)?.kind;
+    if ([undefined, 'List', `${kind}List`, 'PartialObjectMetadataList'].includes(given as string)) return page;
+    throw new KubeError({ message: `${pathOf(this.#options.resource)}: no list of ${kind}`, code: malformed });
   }
 
   #selection() {
@@ -436,8 +461,8 @@ export class Reflector<T extends KubeObject> {
   /** The spec of a partial object is not to be seen, but when it was written is. */
   #printOf({ metadata }: T): string {
     if (!this.#options.metadataOnly) return '';
-    const { managedFields = [] } = metadata as { managedFields?: { manager?: string; time?: string }[] };
-    return managedFields.map(({ manager, time }) => `${manager} ${time}`).join();
+    const { managedFields } = metadata as { managedFields?: { manager?: string; time?: string }[] };
+    return Array.isArray(managedFields) ? managedFields.map((each) => `${each?.manager} ${each?.time}`).join() : '';
   }
 
   #put(key: string, object: T, print: string): void {
