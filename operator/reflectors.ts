@@ -4,6 +4,7 @@ import type { Clock } from '../kube/clock.ts';
 import type { KubeObject } from '../kube/objects.ts';
 import type { ReflectorLog, ReflectorObserver, ReflectorOptions } from '../kube/reflector.ts';
 import { type Resource, resources } from '../kube/resources.ts';
+import { managedByLabel } from './controllers/source-exception/reconcile.ts';
 import type { EndpointSlice, ServiceCidr, Shared } from './shared.ts';
 import { type StoredNode, storeNode } from './stored/node.ts';
 import { listStore, policyStore, type StoredList, type StoredPolicy } from './stored/policy-object.ts';
@@ -60,10 +61,19 @@ export function createReflectors(options: SharedOptions): SharedReflectors {
       pageSize: reportPage,
     }),
     nodes: watch<StoredNode>('nodes', resources.nodes, stored(storeNode)),
-    exceptions: watch<SourceException & KubeObject>('sourceexceptions', resources.sourceExceptions),
+    exceptions: watch<SourceException & KubeObject>('sourceexceptions', resources.sourceExceptions, {
+      transform: withSpec,
+    }),
     clusterFacts: watch<ClusterFacts & KubeObject>('clusterfacts', resources.clusterFacts),
-    configMaps: watch<KubeObject>('configmaps', resources.configMaps, { namespace, metadataOnly: true }),
-    prefixChunks: watch<KubeObject>('prefixchunks', resources.prefixChunks, { metadataOnly: true }),
+    configMaps: watch<KubeObject>('configmaps', resources.configMaps, {
+      namespace,
+      metadataOnly: true,
+      transform: bare,
+    }),
+    prefixChunks: watch<KubeObject>('prefixchunks', resources.prefixChunks, {
+      metadataOnly: true,
+      transform: bare,
+    }),
     endpointSlices: watch<EndpointSlice>('endpointslices', resources.endpointSlices, {
       namespace: 'default',
       labelSelector: 'kubernetes.io/service-name=kubernetes',
@@ -72,6 +82,28 @@ export function createReflectors(options: SharedOptions): SharedReflectors {
   };
   const needed = all.filter(({ name }) => name !== 'servicecidrs');
   return { ...shared, all, needed };
+}
+
+/** Somebody may write labels and annotations of 1.5 MB on each object; one label alone is asked for. */
+function bare<T extends KubeObject>({ metadata }: T): T {
+  const { name, namespace, uid, resourceVersion, generation, creationTimestamp, labels, ownerReferences } = metadata;
+  const manager = labels?.[managedByLabel];
+  return {
+    metadata: {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(uid === undefined ? {} : { uid }),
+      ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      ...(generation === undefined ? {} : { generation }),
+      ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
+      ...(manager === undefined ? {} : { labels: { [managedByLabel]: manager } }),
+      ...(ownerReferences === undefined ? {} : { ownerReferences }),
+    },
+  } as T;
+}
+
+function withSpec<T extends KubeObject>(object: T): T {
+  return { ...bare(object), spec: (object as { spec?: unknown }).spec };
 }
 
 /** What the store gives is less than what the server sends, and takes its place. */

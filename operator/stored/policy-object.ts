@@ -6,6 +6,7 @@ import type { PortScanPolicyStatus } from '../../api/types/port-scan-policy.ts';
 import { API_VERSION, type NodeSelector, type PortScanPolicySpec } from '../../api/types.ts';
 import { validateObject } from '../../api/validate.ts';
 import type { KubeMeta, KubeObject } from '../../kube/objects.ts';
+import { managedByLabel } from '../controllers/source-exception/reconcile.ts';
 
 export type StoredMeta = Pick<KubeMeta, 'name' | 'creationTimestamp' | 'labels' | 'deletionTimestamp'> & {
   readonly uid: string;
@@ -92,6 +93,7 @@ function store<Spec, Status>(
 /** Of objects that may be gone; the API has no bound on their number, and a hundred are many. */
 const maxContents = 1000;
 
+/** Of the labels, which may be 1.5 MB, the one that is asked for. */
 function storedMeta({ metadata }: KubeObject): StoredMeta {
   const {
     name,
@@ -109,7 +111,7 @@ function storedMeta({ metadata }: KubeObject): StoredMeta {
     generation,
     ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
     ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
-    ...(labels === undefined ? {} : { labels }),
+    ...(labels?.[managedByLabel] === undefined ? {} : { labels: { [managedByLabel]: labels[managedByLabel] } }),
   };
 }
 
