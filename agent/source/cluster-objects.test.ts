@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { matchesLabels } from '../../api/label-selector.ts';
 import type { KubeMeta, KubeObject } from '../../kube/objects.ts';
 import { ClusterObjects, versionOf } from './cluster-objects.ts';
 
@@ -210,6 +211,43 @@ describe('objects of an earlier run', () => {
     expect(modes(objects)).toEqual(['Enforce']);
     objects.see(new Map());
     expect(objects.good()).toEqual([]);
+  });
+});
+
+describe('an object for other nodes', () => {
+  const forEdge = (more: Written = {}) =>
+    raw('a', { spec: { nodeSelector: { matchLabels: { role: 'edge' } }, priority: 7 }, ...more });
+  const labelled = { role: 'core' };
+  const onNode = () =>
+    new ClusterObjects('PortScanPolicy', [], ({ spec }) => matchesLabels(spec.nodeSelector, labelled));
+
+  test('is read once and not kept, and read again when the labels of this node change', () => {
+    labelled.role = 'core';
+    const objects = onNode();
+    objects.see(metas(forEdge()));
+    objects.take(forEdge());
+    expect(objects.good()).toEqual([]);
+    expect(objects.wanted()).toEqual([]);
+    labelled.role = 'edge';
+    expect(objects.wanted()).toEqual([{ name: 'a', isAgain: false }]);
+    objects.take(forEdge());
+    expect(objects.good()[0]?.object.spec.priority).toBe(7);
+    expect(objects.wanted()).toEqual([]);
+    labelled.role = 'core';
+    objects.see(metas(forEdge()));
+    expect([...objects.good(), ...objects.wanted()]).toEqual([]);
+  });
+
+  test('that becomes invalid disturbs nothing here', () => {
+    labelled.role = 'core';
+    const objects = onNode();
+    objects.see(metas(forEdge()));
+    objects.take(forEdge());
+    const bad = forEdge({ generation: 2, spec: { mode: 'No' } });
+    objects.see(metas(bad));
+    objects.take(bad);
+    expect(objects.good()).toEqual([]);
+    expect(objects.refused()).toMatchObject([{ generation: 2, hasLastGood: true }]);
   });
 });
 

@@ -28,6 +28,8 @@ interface Entry<T extends PolicyObject> {
   /** Of the metadata because of which that was read. */
   asked?: string;
   good?: GoodObject<T>;
+  /** Instead of `good`, of an object for other nodes: as much of it as tells when it is for this one. */
+  elsewhere?: T;
   refusal?: Refusal;
   /** Why it could not be read the last time, and which state that was. */
   failure?: { readonly version: string; readonly reason: string };
@@ -68,9 +70,19 @@ export class ClusterObjects<K extends RefusedObject['kind']> {
   /** What the server has, by its metadata; undefined until it was listed. */
   #seen: ReadonlyMap<string, KubeMeta> | undefined;
 
-  /** `lastGood` are of an earlier run: they hold until the server says otherwise. */
-  constructor(kind: K, lastGood: readonly GoodObject<ObjectOf<K>>[] = []) {
+  readonly #isForHere: (object: ObjectOf<K>) => boolean;
+
+  /**
+   * `lastGood` are of an earlier run: they hold until the server says otherwise. Of objects for which `isForHere` says no,
+   * nothing is kept: a list may be as large as 1.5 MB, and other nodes' lists may be many.
+   */
+  constructor(
+    kind: K,
+    lastGood: readonly GoodObject<ObjectOf<K>>[] = [],
+    isForHere: (object: ObjectOf<K>) => boolean = () => true,
+  ) {
     this.kind = kind;
+    this.#isForHere = isForHere;
     for (const good of lastGood) {
       const { name, uid } = good.object.metadata;
       this.#entries.set(name, { uid, good, read: good.version, asked: good.version });
@@ -82,6 +94,7 @@ export class ClusterObjects<K extends RefusedObject['kind']> {
     this.#seen = metas;
     const gone = [...this.#entries].filter(([name, { uid }]) => metas.get(name)?.uid !== uid);
     for (const [name] of gone) this.#entries.delete(name);
+    for (const entry of this.#entries.values()) this.#sortOut(entry);
     return gone.length > 0;
   }
 
@@ -91,7 +104,10 @@ export class ClusterObjects<K extends RefusedObject['kind']> {
       const version = versionOf(meta);
       const entry = this.#entries.get(name);
       // Who failed to read it tries again by itself.
-      if (entry?.read === version || entry?.failure?.version === version) return [];
+      if (entry?.failure?.version === version) return [];
+      const isMoved = entry?.elsewhere !== undefined && this.#isForHere(entry.elsewhere);
+      if (isMoved) return entry.refusal ? [] : [{ name, isAgain: false }];
+      if (entry?.read === version) return [];
       return [{ name, isAgain: entry?.asked === version }];
     });
   }
@@ -103,14 +119,17 @@ export class ClusterObjects<K extends RefusedObject['kind']> {
     if (meta === undefined) return;
     const version = versionOf(raw.metadata);
     const before = this.#entries.get(name);
-    const good = before !== undefined && before.uid === uid ? before.good : undefined;
+    const { good, elsewhere } =
+      before !== undefined && before.uid === uid ? before : ({} as Partial<Entry<ObjectOf<K>>>);
     const entry: Entry<ObjectOf<K>> = { uid, read: version, asked: versionOf(meta) };
     const { object, problems } = validateObject(policyOf(this.kind, raw));
     if (object?.kind === this.kind) entry.good = { version, object: object as ObjectOf<K> };
     else {
       if (good) entry.good = good;
-      entry.refusal = refusalOf(this.kind, raw.metadata, problems, good !== undefined);
+      if (elsewhere) entry.elsewhere = elsewhere;
+      entry.refusal = refusalOf(this.kind, raw.metadata, problems, (good ?? elsewhere) !== undefined);
     }
+    this.#sortOut(entry);
     this.#entries.set(name, entry);
   }
 
@@ -122,11 +141,12 @@ export class ClusterObjects<K extends RefusedObject['kind']> {
     this.#entries.set(name, { ...entry, failure: { version: versionOf(meta), reason } });
   }
 
-  uidOf(name: string): string | undefined {
-    return this.#entries.get(name)?.uid;
+  /** What is known of it is for other nodes alone. */
+  isElsewhere(name: string): boolean {
+    return this.#entries.get(name)?.elsewhere !== undefined;
   }
 
-  /** In order of their names. */
+  /** Those for this node, in order of their names. */
   good(): GoodObject<ObjectOf<K>>[] {
     return this.#inOrder().flatMap(([, { good }]) => good ?? []);
   }
@@ -136,13 +156,24 @@ export class ClusterObjects<K extends RefusedObject['kind']> {
   }
 
   findings(): Finding[] {
-    return this.#inOrder().flatMap(([name, { refusal, failure, good }]): Finding[] => {
+    return this.#inOrder().flatMap(([name, { refusal, failure, good, elsewhere }]): Finding[] => {
       const object = `${this.kind}/${name}`;
       if (refusal !== undefined) return refusalFindings(object, refusal);
       if (failure === undefined) return [];
-      const rest = good === undefined ? 'nothing is known of it' : 'what was known of it stays in force';
+      const rest =
+        good === undefined && elsewhere === undefined
+          ? 'nothing is known of it'
+          : 'what was known of it stays in force';
       return [findingOf('ObjectUnread', `${object} could not be read: ${failure.reason}; ${rest}`, { object })];
     });
+  }
+
+  #sortOut(entry: Entry<ObjectOf<K>>): void {
+    if (entry.good === undefined || this.#isForHere(entry.good.object)) return;
+    const { kind, metadata, spec } = entry.good.object;
+    const { nodeSelector } = spec as { nodeSelector?: unknown };
+    entry.elsewhere = { apiVersion: API_VERSION, kind, metadata, spec: { nodeSelector } } as ObjectOf<K>;
+    delete entry.good;
   }
 
   #inOrder(): [string, Entry<ObjectOf<K>>][] {

@@ -270,6 +270,24 @@ describe('a set of prefixes', () => {
     expect(codes(whole)).toEqual([]);
   });
 
+  test('of a list for other nodes is not fetched before it is for this one', async () => {
+    const spec = { configMapRefs: [{ name: 'feed', key: 'a' }], nodeSelector: { matchLabels: { role: 'core' } } };
+    cluster.put('ipblocklists', 'l', { spec });
+    const chunks = [chunkOf(text)];
+    const prefixSet = { digest: setDigest(chunks), prefixes: 1, chunks };
+    cluster.put('ipblocklists', 'l', { spec, status: { prefixSet } });
+    putChunk(chunks[0]!, text);
+    const { until } = start();
+    expect((await until('a snapshot')).ipBlocklists).toEqual([]);
+    await sleep(50);
+    expect(cluster.reads).toEqual(['l']);
+    cluster.put('nodes', 'n1', {}, { labels: { role: 'core' } });
+    const here = await until('the set', (snapshot) => prefixes(snapshot) !== undefined);
+    expect(here.ipBlocklists).toHaveLength(1);
+    cluster.put('nodes', 'n1', {}, { labels: {} });
+    await until('nothing of it', (snapshot) => prefixes(snapshot) === undefined && snapshot.ipBlocklists.length === 0);
+  });
+
   test('whose chunk is not what its name says is not taken, and the list itself is', async () => {
     putList([]);
     putList([chunkOf(text)]);

@@ -1,4 +1,5 @@
-import type { ClusterFacts } from '../../api/types.ts';
+import { matchesLabels } from '../../api/label-selector.ts';
+import type { ClusterFacts, IpBlocklist, PortScanPolicy } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { type Clock, systemClock } from '../../kube/clock.ts';
 import { isNotFound } from '../../kube/errors.ts';
@@ -96,8 +97,11 @@ export class KubernetesSource implements PolicySource {
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? Math.random;
     const { saved } = options;
-    this.#policies = new ClusterObjects('PortScanPolicy', saved?.policies);
-    this.#lists = new ClusterObjects('IpBlocklist', saved?.lists);
+    // Before the Node is known everything may be for it.
+    const isForHere = ({ spec }: PortScanPolicy | IpBlocklist) =>
+      this.#nodeText === '' || matchesLabels(spec.nodeSelector, this.#node.labels);
+    this.#policies = new ClusterObjects('PortScanPolicy', saved?.policies, isForHere);
+    this.#lists = new ClusterObjects('IpBlocklist', saved?.lists, isForHere);
     this.#exceptions = new ClusterObjects('SourceException', saved?.exceptions);
     this.#facts = saved?.facts ?? [];
     this.#node = saved?.node ?? { labels: {} };
@@ -244,14 +248,16 @@ export class KubernetesSource implements PolicySource {
   /** Compares what the watches hold with what is in force: what to read follows from the two alone. */
   #look(): void {
     const { policies, lists, chunks, exceptions, facts, node } = this.#watches;
+    if (node.hasSynced) this.#seeNode(node.items.get(this.#options.nodeName));
     if (policies.hasSynced) this.#compare('policy', this.#policies, policies.items);
     if (lists.hasSynced) {
       this.#compare('list', this.#lists, lists.items);
-      this.#sets.keepOnly(new Set(lists.items.keys()));
+      this.#sets.keepOnly(new Set([...lists.items.keys()].filter((name) => !this.#lists.isElsewhere(name))));
     }
     if (lists.hasSynced && chunks.hasSynced) {
       for (const [list, names] of chunksByList(chunks.items.values(), lists.items)) {
-        if ((this.#chunksAtRead.get(list) ?? '') !== names) this.#readLater(`list/${list}`);
+        const isNews = (this.#chunksAtRead.get(list) ?? '') !== names;
+        if (isNews && !this.#lists.isElsewhere(list)) this.#readLater(`list/${list}`);
       }
     }
     if (exceptions.hasSynced) {
@@ -260,7 +266,6 @@ export class KubernetesSource implements PolicySource {
     }
     // No facts at all: the operator is gone, and what it last knew is better than nothing.
     if (facts.hasSynced && facts.items.size > 0) this.#facts = sortedFacts(facts.items.values());
-    if (node.hasSynced) this.#seeNode(node.items.get(this.#options.nodeName));
     this.#offer();
   }
 
@@ -335,6 +340,7 @@ export class KubernetesSource implements PolicySource {
       { signal },
     );
     this.#lists.take(raw);
+    if (this.#lists.isElsewhere(name)) return undefined;
     this.#sets.want(name, prefixSetReference(raw.status?.prefixSet));
     let isLate = false;
     for (const chunk of this.#sets.missing(name)) {
