@@ -464,7 +464,7 @@ describe.each([
   test('all watches of a dead connection find out together, not one after the other', async () => {
     const reflectors = Array.from({ length: 8 }, () => room.run(room.reflector({ timings: silentSoon })));
     await until(
-      () => reflectors.every(({ state }) => state.phase === 'watching') && room.server.seen('watch').length === 8,
+      () => reflectors.every(({ state }) => state.phase === 'watching') && room.server.seen('watch').length >= 8,
     );
     room.server.freezeConnections();
     room.server.store.set('a');

@@ -99,7 +99,7 @@ function bare<T extends KubeObject>({ metadata }: T): T {
       ...(manager === undefined ? {} : { labels: { [managedByLabel]: manager } }),
       ...(ownerReferences === undefined ? {} : { ownerReferences }),
     },
-  } as T;
+  } as KubeObject as T;
 }
 
 function withSpec<T extends KubeObject>(object: T): T {
