@@ -18,6 +18,7 @@ export interface OperatorSettings {
   readonly factsKeepMs: number;
   readonly minPodRangeLengthIpv4: number;
   readonly minPodRangeLengthIpv6: number;
+  readonly eventSources: 'hidden' | 'shown';
   readonly orphanGraceMs: number;
   readonly expiredKeepMs: number;
   readonly leaseName: string;
@@ -95,7 +96,7 @@ export const operatorSettingTable: SettingTable<OperatorSettings> = {
     flag: 'min-pod-range-length-ipv4',
     group: 'Never-block set',
     form: integer(1, 32),
-    default: '8',
+    default: '16',
     description:
       'The widest range that a Node may claim for its pods, as the length of its prefix; wider ones are refused.',
   },
@@ -103,7 +104,7 @@ export const operatorSettingTable: SettingTable<OperatorSettings> = {
     flag: 'min-pod-range-length-ipv6',
     group: 'Never-block set',
     form: integer(1, 128),
-    default: '32',
+    default: '48',
     description: 'The same for IPv6.',
   },
   reportStaleAfterMs: {
@@ -169,6 +170,14 @@ export const operatorSettingTable: SettingTable<OperatorSettings> = {
     form: duration(100, hourMs),
     default: '2s',
     description: 'Time between renewals, and between the looks of those who wait; shorter than the deadline.',
+  },
+  eventSources: {
+    flag: 'event-sources',
+    group: 'Reporting',
+    form: oneOf(['hidden', 'shown']),
+    default: 'hidden',
+    description:
+      'Whether Events name the sources that were blocked. They are personal data, and whoever may view the namespace default reads Events.',
   },
   metricsAddress: {
     flag: 'metrics-address',

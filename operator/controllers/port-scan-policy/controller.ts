@@ -56,13 +56,14 @@ export class PortScanPolicyController implements Controller {
 const maxTold = 20;
 
 function tell(
-  { happened }: ControllerContext,
+  { happened, settings }: ControllerContext,
   { metadata: { name, uid } }: StoredPolicy,
   before: PortScanPolicyStatus,
   after: PortScanPolicyStatus,
 ): void {
   const regarding = { apiVersion: API_VERSION, kind: 'PortScanPolicy', name, uid };
   const blocked = newBlocks(before, after).filter(({ state }) => state === 'Blocked');
+  const isNamed = settings.eventSources === 'shown';
   for (const { source, nodes, probes, ports = [] } of blocked.slice(0, maxTold)) {
     const targets = probes === undefined ? '' : ` after ${probes} targets`;
     const at = ports.length === 0 ? '' : `, ports ${ports.join(', ')}`;
@@ -70,7 +71,7 @@ function tell(
       type: 'Warning',
       reason: 'ScanBlocked',
       action: 'Block',
-      note: `${source} was blocked on ${nodes[0]}${targets}${at}`,
+      note: `${isNamed ? source : 'a source'} was blocked on ${nodes[0]}${targets}${at}`,
       regarding,
     });
   }
