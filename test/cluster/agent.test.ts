@@ -113,6 +113,9 @@ test('a policy from the API server is attached, reported, cuts a scanner off, an
   await cluster.delete('portscanpolicy', 'agent-a');
   await until('the program to be gone', async () => (await n.host.xdp()) === undefined);
   await until('the report', async () => (await n.report())?.policies.length === 0);
+  const residentBytes = metric(await n.host.metrics(), 'process_resident_memory_bytes')!;
+  console.log(`figure: the agent in a cluster has ${Math.round(residentBytes / 1e6)} MB resident`);
+  expect(residentBytes).toBeLessThan(130e6);
   await agent.stop();
 });
 
@@ -253,6 +256,34 @@ describe('break-glass', () => {
     await until('the report', async () => (await n.report())?.state === 'Enforcing');
     await second.stop();
   });
+});
+
+test('a Node that is relabelled, deleted and made again gets what is for it, and its report again', async () => {
+  await using n = await node('agent-i');
+  const agent = launch(n);
+  await agent.enforcing();
+  await apply(portScanPolicy('agent-i'), n);
+  await until('the program', () => n.host.xdp());
+  await cluster.run(['label', 'node', n.name, `${selected}-`]);
+  await until('the program to be gone', async () => (await n.host.xdp()) === undefined);
+  await cluster.run(['label', 'node', n.name, `${selected}=${n.name}`]);
+  await until('the program', () => n.host.xdp());
+
+  await cluster.delete('node', n.name);
+  await until('the finding', async () =>
+    (await n.report())?.findings?.some(({ code }: AnyObject) => code === 'NodeNotFound'),
+  );
+  // It enforces on: the machine is still there.
+  expect(await n.host.xdp()).toBeDefined();
+  await cluster.delete('nodereport', n.name);
+  const uid = await cluster.createNode(n.name, { labels: { [selected]: n.name } });
+  await until('the report', async () => {
+    const report = await cluster.get('nodereport', n.name);
+    return (
+      report?.metadata.ownerReferences?.[0]?.uid === uid && policyOf(report?.status, 'agent-i')?.state === 'Programmed'
+    );
+  });
+  await agent.stop();
 });
 
 test('a refused token is told as what it is, and a new one is taken without a restart', async () => {
