@@ -1,11 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BreakGlass } from './break-glass.ts';
-import { blockRecords } from './datapath/blocks.ts';
 import { Datapath } from './datapath/datapath.ts';
 import { layoutVersion } from './datapath/layout.ts';
-import { readView } from './datapath/read-view.ts';
 import { TrackedSources } from './datapath/tracked-sources.ts';
-import type { BlockRecord, DatapathView } from './datapath/view.ts';
+import type { DatapathView } from './datapath/view.ts';
 import { datapathOptions } from './datapath-options.ts';
 import { DueLoop } from './due-loop.ts';
 import { EventReader } from './event-reader.ts';
@@ -13,6 +11,7 @@ import { ExceptionLifts } from './exception-lifts.ts';
 import type { Finding } from './finding.ts';
 import type { HostSnapshot } from './host/snapshot.ts';
 import { watchHost } from './host/watch.ts';
+import { NodeView } from './node-view.ts';
 import { openSupply, type PolicySupply } from './policy-supply.ts';
 import { StatusFile } from './report/file.ts';
 import { generationsOf } from './report/generations.ts';
@@ -81,11 +80,9 @@ export class Agent {
   #policies: PolicySnapshot | undefined;
   /** What `#desired` was made of. */
   #resolved: PolicySnapshot | undefined;
-  #host: HostSnapshot | undefined;
   #desired: DesiredState = nothingDesired;
   #lastApply: LastApply | undefined;
   #applied = false;
-  #recentBlocks: { readonly atMs: number; readonly records: readonly BlockRecord[] } | undefined;
   #applyFindings: readonly Finding[] = [];
   #tableFindings: readonly Finding[] = [];
   #hostFinding: Finding | undefined;
@@ -99,6 +96,7 @@ export class Agent {
   readonly #findingLog: FindingLog;
   readonly #tableWatch = new TableFindings();
   readonly #tracked: TrackedSources;
+  readonly #view: NodeView;
   readonly #metrics: AgentMetrics;
 
   private constructor(parts: {
@@ -132,6 +130,7 @@ export class Agent {
         ),
     );
     this.#tracked = new TrackedSources(this.#datapath.tables);
+    this.#view = new NodeView(this.#datapath, this.#tracked);
     this.#breakGlass = new BreakGlass(parts.settings.breakGlassFile, () => this.#onBreakGlass());
     if (this.#breakGlass.reason !== undefined) this.#onBreakGlass();
   }
@@ -174,7 +173,7 @@ export class Agent {
     const events = new EventReader(this.#datapath, {
       scans: this.#scans,
       connections: this.#connections,
-      interfaceName: (ifindex) => this.#interfaceName(ifindex),
+      interfaceName: (ifindex) => this.#view.interfaceName(ifindex),
       onBlock: () => this.#onBlock(),
     });
     const loops = [
@@ -186,7 +185,7 @@ export class Agent {
       this.#breakGlass.run(ending),
       watchHost(ending, {
         onSnapshot: (host) => {
-          this.#host = host;
+          this.#view.host = host;
           this.#hostFinding = undefined;
           this.#applying.request();
         },
@@ -218,7 +217,8 @@ export class Agent {
   /** Of the newest that is known: what the source gave, what the host looks like, and whether anything is to be attached. */
   async #applyNewest(): Promise<number | undefined> {
     if (!this.#heedBreakGlass()) return Date.now() + SECOND_MS;
-    return this.#policies && this.#host ? await this.#applyOnce(this.#policies, this.#host) : undefined;
+    const { host } = this.#view;
+    return this.#policies && host ? await this.#applyOnce(this.#policies, host) : undefined;
   }
 
   /** Returns when to apply again by itself. */
@@ -311,7 +311,7 @@ export class Agent {
     try {
       const { blocks = [], forgotten = 0, againInMs } = await this.#lifts.after(this.#desired.exceptions);
       if (blocks.length + forgotten > 0) {
-        this.#recentBlocks = undefined;
+        this.#view.forgetBlocks();
         const fields = { event: 'blocks-lifted', blocks: blocks.length, forgotten };
         this.#log.logger.info(fields, 'blocks were lifted by source exceptions');
       }
@@ -331,7 +331,7 @@ export class Agent {
   #tellBlock(): void {
     this.#hasUntoldBlock = false;
     this.#blockToldAtMs = performance.now();
-    this.#recentBlocks = undefined;
+    this.#view.forgetBlocks();
     this.#offerReport();
   }
 
@@ -368,8 +368,8 @@ export class Agent {
         this.#connections.tick(nowMs);
         this.#tracked.step(this.#datapath.clock.now(), this.#datapath.windowTicks);
         if (second % BLOCKS_EVERY_SECONDS === 0) {
-          this.#scans.onBlocks(this.#blocks(), nowMs);
-          this.#tableFindings = this.#tableWatch.update(this.#view(), nowMs);
+          this.#scans.onBlocks(this.#view.blocks(), nowMs);
+          this.#tableFindings = this.#tableWatch.update(this.#view.datapath(), nowMs);
           this.#tellFindings();
           statusFile?.offer(() => this.#status());
           this.#offerReport();
@@ -399,36 +399,10 @@ export class Agent {
     this.#findingLog.update(this.#findings());
   }
 
-  #interfaceName(ifindex: number): string | undefined {
-    return this.#host?.links.find((link) => link.ifindex === ifindex)?.name ?? this.#datapath.interfaceName(ifindex);
-  }
-
-  /** Read at most once a second: a full table is 65,536 records, which log, status and metrics may well share. */
-  #blocks(): readonly BlockRecord[] {
-    const atMs = performance.now();
-    if (this.#recentBlocks && atMs - this.#recentBlocks.atMs < SECOND_MS) return this.#recentBlocks.records;
-    const { tables, owners, clock } = this.#datapath;
-    const records = blockRecords(tables, owners, clock, (ifindex) => this.#interfaceName(ifindex));
-    this.#recentBlocks = { atMs, records };
-    return records;
-  }
-
-  #view(): DatapathView {
-    return readView({
-      tables: this.#datapath.tables,
-      owners: this.#datapath.owners,
-      links: this.#datapath.attachedInterfaces(),
-      setFill: this.#datapath.setFill(),
-      sizes: this.#datapath.options.sizes,
-      tracked: this.#tracked.counts,
-      interfaceName: (ifindex) => this.#interfaceName(ifindex),
-    });
-  }
-
   #readMetrics() {
     return {
-      view: this.#view(),
-      blockedByPolicy: countBlocked(this.#blocks(), Date.now()),
+      view: this.#view.datapath(),
+      blockedByPolicy: countBlocked(this.#view.blocks(), Date.now()),
       findings: this.#findings(),
       isDetached: this.#breakGlass.reason !== undefined,
       policyErrors: (this.#policies?.findings ?? []).filter(({ severity }) => severity === 'error').length,
@@ -452,8 +426,8 @@ export class Agent {
       nowMs: Date.now(),
       ...(this.#lastApply && { lastApply: this.#lastApply }),
       desired: this.#desired,
-      view: this.#applied ? this.#view() : emptyView,
-      blocks: this.#blocks(),
+      view: this.#applied ? this.#view.datapath() : emptyView,
+      blocks: this.#view.blocks(),
       findings: this.#findings(),
     };
   }
@@ -475,7 +449,7 @@ export class Agent {
         wantedGenerations: generationsOf(this.#policies),
         prefixSets: cluster?.prefixSets ?? new Map(),
         ...(this.#breakGlass.reason !== undefined && { breakGlass: this.#breakGlass.reason }),
-        links: this.#host?.links ?? [],
+        links: this.#view.host?.links ?? [],
       });
     });
   }
