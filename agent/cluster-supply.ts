@@ -18,7 +18,7 @@ import { version } from './version.ts';
 const REQUESTS_PER_SECOND = 5;
 const REQUESTS_BURST = 10;
 /** The heap is bounded, and who may write one object can write many of 1.5 MB: the reflector takes fewer at a time then. */
-const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
+const MAX_RESPONSE_BYTES = 8 * 1024 * 1024;
 const FIELD_MANAGER = 'portcullis-agent';
 
 /** Policies out of an API server, and the report of this node into it. @throws PortcullisError BadSetting for a kubeconfig that cannot be used */

@@ -25,7 +25,7 @@ export interface KubeClientOptions {
   readonly burst?: number;
   /** Of one watch event. Default 4 MiB: etcd holds objects up to 1.5 MiB, and managedFields come on top. */
   readonly maxLineBytes?: number;
-  /** Of any other answer. Default 64 MiB: read as text and parsed it takes several times as much memory. */
+  /** Of any other answer. Default 32 MiB: read as text and parsed it takes several times as much memory. */
   readonly maxResponseBytes?: number;
   /** A connection on which something came within this time is not stuck, and reconnect() keeps it. Default 1,000. */
   readonly reconnectGraceMs?: number;
@@ -106,7 +106,7 @@ class HttpKubeClient implements KubeClient {
     this.#userAgent = options.userAgent;
     this.#requestTimeoutMs = requestTimeoutMs;
     this.#maxLineBytes = options.maxLineBytes ?? 4 * 1024 * 1024;
-    this.#maxResponseBytes = options.maxResponseBytes ?? 64 * 1024 * 1024;
+    this.#maxResponseBytes = options.maxResponseBytes ?? 32 * 1024 * 1024;
     this.#reconnectGraceMs = options.reconnectGraceMs ?? 1000;
     this.#metrics = options.metrics;
     this.#throttle = qps === undefined ? undefined : new Throttle(qps, options.burst ?? Math.ceil(2 * qps), clock);

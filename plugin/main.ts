@@ -39,6 +39,8 @@ async function withClient(
   const client = await openKubeClient({
     userAgent: `kubectl-portcullis/${version}`,
     requestTimeoutMs,
+    // A page of lists with 10,000 entries each; it runs for a moment, where there is memory.
+    maxResponseBytes: 256 * 1024 * 1024,
     ...(kubeconfig === undefined ? {} : { kubeconfig }),
     ...(context === undefined ? {} : { context }),
   }).catch((error: unknown) => {

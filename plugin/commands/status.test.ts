@@ -79,6 +79,11 @@ describe('somebody must look at', () => {
       { findings: [{ code: 'ForeignXdpProgram', severity: 'error', message: 'eth0: another' }] },
       /node n1: ForeignXdpProgram: eth0: another/,
     ],
+    [
+      'many errors on one node, of which the first are enough',
+      { findings: Array.from({ length: 20 }, (_, i) => ({ code: 'TableFull', severity: 'error', message: `${i}!` })) },
+      /node n1: TableFull: 2!.*\n.*node n1: 17 more errors: kubectl describe nodereport n1; reported 20s ago\n$/,
+    ],
   ];
   test.each(nodes)('%s', (_, changes, text) => {
     const seen = summarize({ ...well, reports: [{ ...report, ...changes }] });

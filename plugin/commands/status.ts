@@ -58,6 +58,8 @@ export interface ObjectStatus {
 }
 
 const shownAttention = 50;
+/** Of one node: what it says of itself must not push the other nodes off the screen. */
+const shownErrors = 3;
 
 export async function status(
   { client, clock, io }: Context,
@@ -121,9 +123,10 @@ function attentionOf({ node, state, breakGlass, ageMs, isStale, findings }: Seen
   if (isStale) problems.push('has not reported for long: is its agent running?');
   if (breakGlass !== undefined) problems.push(`detached by break-glass (${breakGlass})`);
   else if (state === 'Failed') problems.push('the policies could not be put in force');
-  for (const { severity, code, message } of findings) {
-    if (severity === 'error') problems.push(`${code}: ${message}`);
-  }
+  const errors = findings.filter(({ severity }) => severity === 'error');
+  for (const { code, message } of errors.slice(0, shownErrors)) problems.push(`${code}: ${message}`);
+  const rest = errors.length - shownErrors;
+  if (rest > 0) problems.push(`${plural(rest, 'more error')}: kubectl describe nodereport ${node}`);
   return { node, state, reportedAgoSeconds: ageMs === undefined ? null : Math.floor(ageMs / 1000), problems };
 }
 
