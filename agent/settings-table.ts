@@ -136,7 +136,7 @@ export const settingTable: SettingTable<RunSettings> = {
     form: duration(0, 60_000),
     default: '500ms',
     description:
-      'A policy that changed is read after a random time up to this, so that the agents of a cluster do not all ask at once.',
+      'A policy that changed is read after a random time up to this, so that the agents of a cluster do not all ask at once; longer in clusters of more than 1,000 nodes.',
   },
   xdpMode: {
     flag: 'xdp-mode',

@@ -127,7 +127,8 @@ export function findTies(objects: readonly PlacedObject[]): FileFinding[] {
 export function findClusterOnly(objects: readonly PlacedObject[]): FileFinding[] {
   return objects.flatMap(({ kind, name, object, file, line }): FileFinding[] => {
     if (object.kind !== 'IpBlocklist' || object.spec.configMapRefs.length === 0) return [];
-    const message = 'ConfigMaps are only in a cluster: an agent that reads this directory blocks none of their prefixes';
+    const message =
+      'ConfigMaps are only in a cluster: an agent that reads this directory blocks none of their prefixes';
     const { code, remedy } = problem('NeedsCluster', ['spec', 'configMapRefs'], message);
     const field = 'spec.configMapRefs';
     return [{ code, severity: 'warning', message, remedy, object: `${kind}/${name}`, field, file, line }];

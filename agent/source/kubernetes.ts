@@ -33,6 +33,8 @@ export interface KubernetesSourceOptions {
 }
 
 const JITTER_MS = 500;
+/** From there on the jitter grows with the cluster, so that a change is read by at most 2,000 agents a second. */
+const NODES_AT_FULL_RATE = 1_000;
 /** Long enough for a server that is there, and short for a node that is unguarded after its boot. */
 const GRACE_MS = 2_000;
 /** Several changes of one moment become one snapshot. */
@@ -73,6 +75,7 @@ export class KubernetesSource implements PolicySource {
   readonly #exceptions: ClusterObjects<'SourceException'>;
   readonly #sets = new PrefixSets();
   readonly #queue: WorkQueue<ReadKey>;
+  readonly #pace = new ReadPace();
   /** To be read for the first time, or since they changed: until that was tried, there is no first snapshot. */
   readonly #unread = new Set<ReadKey>();
   /** By name of the list: the chunks that were there when its status was read. */
@@ -283,7 +286,8 @@ export class KubernetesSource implements PolicySource {
 
   #readLater(key: ReadKey): void {
     this.#unread.add(key);
-    this.#queue.addAfter(key, this.#random() * (this.#options.jitterMs ?? JITTER_MS));
+    const jitterMs = (this.#options.jitterMs ?? JITTER_MS) * Math.max(1, this.nodeCount / NODES_AT_FULL_RATE);
+    this.#queue.addAfter(key, this.#random() * jitterMs);
   }
 
   #seeNode(node: KubeObject | undefined): void {
@@ -313,6 +317,7 @@ export class KubernetesSource implements PolicySource {
     const watch = isList ? this.#watches.lists : this.#watches.policies;
     try {
       if (!watch.items.has(name)) return undefined;
+      this.#pace.read(key, this.#clock.nowMs(), this.nodeCount);
       return isList ? await this.#readList(name, signal) : await this.#readPolicy(name, signal);
     } catch (error) {
       if (signal.aborted) throw error;
