@@ -35,7 +35,10 @@ export interface ReporterOptions {
   readonly burst?: number;
   /** One write of news in so long when it goes on, up to 1,000 nodes; longer in proportion beyond. */
   readonly intervalMs?: number;
-  /** As burst and intervalMs, for what people ordered: policies, exceptions, break-glass. An attacker cannot make such news. */
+  /**
+   * As burst and intervalMs, for what people ordered: policies, exceptions, break-glass. An attacker cannot make such news, but
+   * exceptions that end one each second do.
+   */
   readonly orderedBurst?: number;
   readonly orderedIntervalMs?: number;
   /** After so long without a write the report is written again, so that it is known to be fresh; jittered by a fifth. */
@@ -62,7 +65,8 @@ export interface ReportCounts {
 
 /**
  * Up to so many nodes each writes once an interval. From there on all of them together stay at 1,000 / 30 s = 33 writes a
- * second under continuous news, however many they are; unchanged reports of 5,000 nodes are 17 a second.
+ * second under continuous news, however many they are, and at 200 more while people order without end; unchanged reports of
+ * 5,000 nodes are 17 a second.
  */
 const nodesAtFullRate = 1000;
 /** What concerns all nodes at the same moment, such as a new policy, makes at most 500 writes a second. */
@@ -89,7 +93,9 @@ export class Reporter {
   readonly #coalesceMs: number;
   #nodeCount: number;
   #bucket: RateBucket;
-  readonly #ordered: RateBucket;
+  readonly #orderedBurst: number;
+  readonly #orderedIntervalMs: number;
+  #ordered: RateBucket;
 
   #build: (() => NodeReportObject) | undefined;
   #told: NodeReportObject | undefined;
@@ -113,12 +119,10 @@ export class Reporter {
     this.#renewMs = options.renewMs ?? 300_000;
     this.#coalesceMs = options.coalesceMs ?? 200;
     this.#nodeCount = Math.max(1, options.nodeCount ?? 1);
-    this.#bucket = this.#newBucket();
-    this.#ordered = new RateBucket({
-      burst: options.orderedBurst ?? 3,
-      intervalMs: options.orderedIntervalMs ?? 5000,
-      nowMs: () => this.#clock.nowMs(),
-    });
+    this.#orderedBurst = options.orderedBurst ?? 3;
+    this.#orderedIntervalMs = options.orderedIntervalMs ?? 5000;
+    this.#bucket = this.#newBucket(this.#burst, this.#intervalMs);
+    this.#ordered = this.#newBucket(this.#orderedBurst, this.#orderedIntervalMs);
   }
 
   get counts(): ReportCounts {
@@ -145,10 +149,16 @@ export class Reporter {
   setNodeCount(nodeCount: number): void {
     if (!(nodeCount >= 1) || nodeCount === this.#nodeCount) return;
     this.#nodeCount = nodeCount;
+    this.#bucket = this.#renewedBucket(this.#bucket, this.#burst, this.#intervalMs);
+    this.#ordered = this.#renewedBucket(this.#ordered, this.#orderedBurst, this.#orderedIntervalMs);
+  }
+
+  #renewedBucket(before: RateBucket, burst: number, intervalMs: number): RateBucket {
     let tokens = 0;
-    while (this.#bucket.take()) tokens++;
-    this.#bucket = this.#newBucket();
-    for (let taken = tokens; taken < this.#burst; taken++) this.#bucket.take();
+    while (before.take()) tokens++;
+    const bucket = this.#newBucket(burst, intervalMs);
+    for (let taken = tokens; taken < burst; taken++) bucket.take();
+    return bucket;
   }
 
   /** Until `signal` aborts; never rejects. A write that is under way is given up then. */
@@ -269,9 +279,9 @@ export class Reporter {
     return ms * (1 - renewJitter + 2 * renewJitter * this.#options.random());
   }
 
-  #newBucket(): RateBucket {
-    const intervalMs = this.#intervalMs * Math.max(1, this.#nodeCount / nodesAtFullRate);
-    return new RateBucket({ burst: this.#burst, intervalMs, nowMs: () => this.#clock.nowMs() });
+  #newBucket(burst: number, fullRateMs: number): RateBucket {
+    const intervalMs = fullRateMs * Math.max(1, this.#nodeCount / nodesAtFullRate);
+    return new RateBucket({ burst, intervalMs, nowMs: () => this.#clock.nowMs() });
   }
 }
 

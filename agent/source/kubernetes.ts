@@ -13,6 +13,7 @@ import { breakGlassAnnotation, combineCluster } from './cluster-snapshot.ts';
 import { isFacts, type NodeFacts, prefixSetReference, type SavedCluster } from './cluster-state.ts';
 import type { PolicySnapshot, PolicySource } from './policy-source.ts';
 import { PrefixSets } from './prefix-sets.ts';
+import { ReadPace } from './read-pace.ts';
 
 export interface KubernetesSourceOptions {
   readonly client: KubeClient;
@@ -317,7 +318,8 @@ export class KubernetesSource implements PolicySource {
     const watch = isList ? this.#watches.lists : this.#watches.policies;
     try {
       if (!watch.items.has(name)) return undefined;
-      this.#pace.read(key, this.#clock.nowMs(), this.nodeCount);
+      // The chunks of a list come one by one, each with a read, and as slowly as the operator writes them.
+      if (!isList || !this.#chunksAtRead.get(name)) this.#pace.read(key, this.#clock.nowMs(), this.nodeCount);
       return isList ? await this.#readList(name, signal) : await this.#readPolicy(name, signal);
     } catch (error) {
       if (signal.aborted) throw error;
