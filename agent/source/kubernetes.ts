@@ -288,7 +288,7 @@ export class KubernetesSource implements PolicySource {
   #readLater(key: ReadKey): void {
     this.#unread.add(key);
     const jitterMs = (this.#options.jitterMs ?? JITTER_MS) * Math.max(1, this.nodeCount / NODES_AT_FULL_RATE);
-    this.#queue.addAfter(key, this.#random() * jitterMs);
+    this.#queue.addAfter(key, this.#random() * jitterMs + this.#pace.waitMs(key, this.#clock.nowMs()));
   }
 
   #seeNode(node: KubeObject | undefined): void {
