@@ -120,7 +120,8 @@ export const operatorSettingTable: SettingTable<OperatorSettings> = {
     group: 'Status',
     form: duration(100, hourMs),
     default: '10s',
-    description: 'How often the status of one object is written at most, after the first six writes of a quiet time.',
+    description:
+      'How often the status of one object is written at most, after the first six writes of a quiet time; of more than ten of a kind, each less often in proportion.',
   },
   countersIntervalMs: {
     flag: 'counters-interval',

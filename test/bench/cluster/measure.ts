@@ -61,7 +61,7 @@ export interface ScaleResult {
     readonly programmedMs: readonly number[];
     /** To one agent, for one change. */
     readonly bytes: number;
-    /** Seconds of CPU for one change: API server, and all agents. */
+    /** Seconds of CPU for one change, beyond those of the steady state: API server, and all agents. */
     readonly apiServerSeconds: number;
     readonly agentsSeconds: number;
     /** As of a Span. */
@@ -143,8 +143,8 @@ export async function measure(plan: ScalePlan, print: (text: string) => void): P
       maxMs: at(1),
       programmedMs,
       bytes: changing.toAgent.mean * secondsOfChange,
-      apiServerSeconds: (changing.cpu.apiServer / 100) * secondsOfChange,
-      agentsSeconds: (changing.cpu.agents / 100) * secondsOfChange,
+      apiServerSeconds: ((changing.cpu.apiServer - steady.cpu.apiServer) / 100) * secondsOfChange,
+      agentsSeconds: ((changing.cpu.agents - steady.cpu.agents) / 100) * secondsOfChange,
       starved: changing.starved,
     },
     steady,

@@ -176,9 +176,10 @@ export class ScaleRoom implements AsyncDisposable {
   /** Waits for the status of a policy, which the operator writes; returns when that was. */
   async #untilProgrammed(policy: string, generation: number, timeoutMs: number): Promise<number> {
     let seen: unknown;
+    const failed = () => this.#hosts.find((host) => host.failures.length > 0)?.failures[0];
     await waitFor(
       async () => {
-        for (const host of this.#hosts) if (host.failures.length > 0) throw new Error(host.failures[0]);
+        if (failed() !== undefined) return true;
         const { status } = await this.policy(policy);
         seen = status?.nodes;
         return status?.observedGeneration === generation && status.nodes?.programmed === this.nodes.length;
@@ -186,8 +187,10 @@ export class ScaleRoom implements AsyncDisposable {
       timeoutMs,
       { what: `all nodes to have ${policy} in force`, intervalMs: 250 },
     ).catch((error: Error) => {
-      throw new Error(`${error.message}: ${JSON.stringify(seen)}\n${this.troubles().join('\n')}`, { cause: error });
+      const said = this.troubles().slice(0, 20).join('\n');
+      throw new Error(`${error.message}: ${JSON.stringify(seen)}\n${said}`, { cause: error });
     });
+    if (failed() !== undefined) throw new Error(`an agent failed: ${failed()}`);
     return monotonicMs();
   }
 
