@@ -13,6 +13,9 @@ import type { MinLengths } from './fold-prefixes.ts';
 import { ClusterFactsMetrics } from './metrics.ts';
 import {
   type FactsRead,
+  maxAddressesPerNode,
+  maxEndpoints,
+  maxRangesPerObject,
   type RefusedFact,
   readEndpoints,
   readNodeAddresses,
@@ -43,6 +46,15 @@ const maxLogged = 1000;
 /** Of all but the ranges of pods, which have settings: an administrator writes the ranges of services. */
 const minLengths: MinLengths = { 4: 8, 6: 32 };
 
+/** What stands in one object, and as much again that was there a while ago: each may be replaced once in that time. */
+const maxPerObject: Readonly<Record<Holds, number>> = {
+  Nodes: 2 * maxAddressesPerNode,
+  PodRanges: 2 * maxRangesPerObject,
+  ServiceRanges: 2 * maxRangesPerObject,
+  ApiServer: 2 * maxEndpoints,
+  Configured: Number.POSITIVE_INFINITY,
+};
+
 const all = 'all';
 
 /** Publishes what the never-block set of every agent needs to know of the cluster, in slices that seldom change. */
@@ -72,7 +84,7 @@ export class ClusterFactsController implements Controller {
       sorts.map((holds) => {
         // What the administrator takes back has not disappeared by accident.
         const options = { minLengths: this.#minLengthsOf(holds), keepMs: holds === 'Configured' ? 0 : keepMs };
-        return [holds, new SliceSet(options)];
+        return [holds, new SliceSet({ ...options, maxPerObject: maxPerObject[holds] })];
       }),
     );
   }
@@ -167,7 +179,10 @@ export class ClusterFactsController implements Controller {
     if (serviceRangesKnown) {
       reads.set('ServiceRanges', readServiceRanges(shared.serviceCidrs.items.values(), minLengths));
     }
-    for (const [holds, { sightings }] of reads) this.#sets.get(holds)!.update(sightings, nowMs);
+    const refused = [...reads].flatMap(([holds, read]) => [
+      ...read.refused,
+      ...this.#sets.get(holds)!.update(read.sightings, nowMs),
+    ]);
     const without = ranges.sightings.filter(({ prefixes }) => prefixes.size === 0);
     const state = {
       podRangesKnown: this.#isComplete(without.length, nowMs),
@@ -175,7 +190,7 @@ export class ClusterFactsController implements Controller {
       examples: without.slice(0, maxExamples).map(({ object }) => object.slice(object.indexOf('/') + 1)),
       serviceRangesKnown,
     };
-    return { known: new Set(reads.keys()), refused: [...reads.values()].flatMap((read) => read.refused), state };
+    return { known: new Set(reads.keys()), refused, state };
   }
 
   #isComplete(nodesWithout: number, nowMs: number): boolean {

@@ -34,9 +34,9 @@ export interface FactsRead {
 /** Nodes have a few: one of each family inside and outside. What a node that was taken over can add is bounded by it. */
 export const maxAddressesPerNode = 8;
 /** The schema of Nodes has one for each family. */
-const maxRangesPerObject = 4;
+export const maxRangesPerObject = 4;
 /** API servers of one cluster. */
-const maxEndpoints = 100;
+export const maxEndpoints = 100;
 
 /** No peer on a network has these; the agents pass them anyway where they matter. */
 const unusable = [

@@ -164,6 +164,22 @@ describe('slices', () => {
     expect([...set.slices().values()].map(({ length }) => length)).toEqual([1000, 1000, 500]);
   });
 
+  it('a node that claims other addresses all the time adds few of them, and holds up no other', () => {
+    const set = new SliceSet({ minLengths, keepMs, maxPerObject: 4 });
+    let refused = 0;
+    for (let second = 0; second < 500; second++) {
+      const stolen = sighting('Node/stolen', `198.51.${second >> 8}.${second & 255}/32`);
+      refused += set.update([stolen, sighting('Node/good', '192.0.2.1/32')], second * 1000).length;
+    }
+    expect(refused).toBe(496);
+    expect(set.update([sighting('Node/good', '192.0.2.1/32', '192.0.2.3/32')], 500_000)).toEqual([]);
+    const held = allOf(set.slices()).map(p);
+    const addresses = held.reduce((sum, { length }) => sum + 2 ** (32 - length), 0);
+    expect(addresses).toBe(4 + 2);
+    // When the first are forgotten there is room again.
+    expect(set.update([sighting('Node/stolen', '203.0.113.9/32')], 500_000 + keepMs)).toEqual([]);
+  });
+
   it('whatever comes and goes, hold what is there and what was there a moment ago, and nothing else', () => {
     const capacity = 4;
     const step = fc.record({

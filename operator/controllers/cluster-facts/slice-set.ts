@@ -1,13 +1,15 @@
 import { comparePrefixes } from '../../../agent/resolve/prefix-fold.ts';
 import { formatPrefix, masked, type Prefix } from '../../../api/cidr.ts';
 import { foldPrefixes, type MinLengths } from './fold-prefixes.ts';
-import type { Sighting } from './read-facts.ts';
+import type { RefusedFact, Sighting } from './read-facts.ts';
 
 /** What the schema admits. */
 export const maxSlicePrefixes = 1000;
 
 interface Entry {
   readonly prefix: Prefix;
+  /** That brought it; undefined of what was taken over. */
+  readonly object?: string;
   readonly slice: number;
   /** Lies in what was written before into this slice, and so takes no room there as long as that stays. */
   readonly isCovered: boolean;
@@ -39,10 +41,22 @@ export class SliceSet {
   readonly #loads: Load[] = [];
   /** By object: its slice. */
   readonly #sliceOf = new Map<string, number>();
+  readonly #maxPerObject: number;
+  /** By object: prefixes that it brought, those that are gone among them. */
+  readonly #brought = new Map<string, number>();
 
-  /** `keepMs`: how long what has disappeared stays. `capacity`: of a slice. */
-  constructor(options: { readonly minLengths: MinLengths; readonly keepMs: number; readonly capacity?: number }) {
-    const { minLengths, keepMs, capacity = maxSlicePrefixes } = options;
+  /**
+   * `keepMs`: how long what has disappeared stays. `capacity`: of a slice. `maxPerObject`: prefixes of one object, those that
+   * have disappeared among them.
+   */
+  constructor(options: {
+    readonly minLengths: MinLengths;
+    readonly keepMs: number;
+    readonly capacity?: number;
+    readonly maxPerObject?: number;
+  }) {
+    const { minLengths, keepMs, capacity = maxSlicePrefixes, maxPerObject = Number.POSITIVE_INFINITY } = options;
+    this.#maxPerObject = maxPerObject;
     this.#minLengths = minLengths;
     this.#keepMs = keepMs;
     this.#capacity = capacity;
@@ -57,8 +71,11 @@ export class SliceSet {
     }
   }
 
-  /** Takes in all that is known now. `nowMs` is monotonic. */
-  update(sightings: readonly Sighting[], nowMs: number): void {
+  /**
+   * Takes in all that is known now. `nowMs` is monotonic. Returns what is not taken: whoever took a Node over could claim other
+   * addresses each second, and all of them would stay for a while.
+   */
+  update(sightings: readonly Sighting[], nowMs: number): RefusedFact[] {
     const seen = new Set<string>();
     const fresh: { readonly object: string; readonly prefixes: Prefix[] }[] = [];
     for (const { object, prefixes } of sightings) {
@@ -78,7 +95,15 @@ export class SliceSet {
     for (const object of this.#sliceOf.keys()) if (!objects.has(object)) this.#sliceOf.delete(object);
     // Neighbours in one slice become fewer prefixes.
     fresh.sort((a, b) => comparePrefixes(a.prefixes[0]!, b.prefixes[0]!));
-    for (const { object, prefixes } of fresh) this.#place(object, prefixes);
+    const refused: RefusedFact[] = [];
+    for (const { object, prefixes } of fresh) {
+      const room = Math.max(this.#maxPerObject - (this.#brought.get(object) ?? 0), 0);
+      this.#place(object, prefixes.slice(0, room));
+      for (const prefix of prefixes.slice(room)) {
+        refused.push({ object, value: formatPrefix(prefix), reason: 'TooMany' });
+      }
+    }
+    return refused;
   }
 
   #expire(nowMs: number): void {
@@ -86,6 +111,7 @@ export class SliceSet {
     for (const [text, entry] of this.#entries) {
       if (!isOver(entry)) continue;
       this.#entries.delete(text);
+      this.#count(entry.object, -1);
       const load = this.#load(entry.slice);
       load.known--;
       if (entry.isCovered && load.covered > 0) load.covered--;
@@ -109,8 +135,16 @@ export class SliceSet {
       load.known++;
       if (isCovered) load.covered++;
       this.#sliceOf.set(object, slice);
-      this.#entries.set(formatPrefix(prefix), { prefix, slice, isCovered, goneSinceMs: undefined });
+      this.#entries.set(formatPrefix(prefix), { prefix, object, slice, isCovered, goneSinceMs: undefined });
+      this.#count(object, 1);
     }
+  }
+
+  #count(object: string | undefined, change: 1 | -1): void {
+    if (object === undefined) return;
+    const count = (this.#brought.get(object) ?? 0) + change;
+    if (count > 0) this.#brought.set(object, count);
+    else this.#brought.delete(object);
   }
 
   #sliceFor(object: string, count: number): number {
