@@ -132,6 +132,8 @@ export class Reflector<T extends KubeObject> {
   #state: ReflectorState = { phase: 'idle' };
   /** To watch from; undefined: list first. */
   #resourceVersion: string | undefined;
+  /** Something went wrong since the server was known to have `#resourceVersion`. */
+  #isUnsure = false;
   /** Lists in a row whose continue token expired between two pages. */
   #expiredLists = 0;
   #pageSize: number;
@@ -197,6 +199,7 @@ export class Reflector<T extends KubeObject> {
     if (wasHealthy) this.#backoff.reset();
     // A server that ends a watch in its time is no failure, but all its watchers should not come back at once.
     const isRegular = reason === 'ended' && wasHealthy;
+    this.#isUnsure = next === 'watch' && reason !== 'ended' && reason !== 'silent';
     const ownMs = isRegular ? this.#random() * this.#timings.baseBackoffMs : this.#backoff.nextMs();
     const askedMs = error instanceof KubeError ? Math.min(error.retryAfterMs ?? 0, maxRetryAfterMs) : 0;
     const retryInMs = askedMs > 0 ? Math.max(ownMs, askedMs * (1 + this.#random() / 4)) : ownMs;
@@ -317,6 +320,11 @@ export class Reflector<T extends KubeObject> {
   }
 
   async #watch(signal: AbortSignal): Promise<End | undefined> {
+    if (this.#isUnsure) {
+      const end = await this.#verify(signal);
+      if (end !== undefined || signal.aborted) return end;
+      this.#isUnsure = false;
+    }
     const { client, resource, name, metrics } = this.#options;
     const { minWatchSeconds, maxWatchSeconds, healthyMs } = this.#timings;
     const startedMs = this.#clock.nowMs();
@@ -369,6 +377,36 @@ export class Reflector<T extends KubeObject> {
    * back to an older state, and would be silent for ever.
    */
   async #probe(signal: AbortSignal): Promise<Omit<End, 'wasHealthy'>> {
+    try {
+      await this.#lookForVersion(signal);
+      this.#lastEventAtMs = this.#clock.nowMs();
+      return { reason: 'silent', next: 'watch' };
+    } catch (error) {
+      if (error instanceof TimedOut || isConnection(error)) this.#options.client.reconnect();
+      return { reason: 'silent', next: 'list', error };
+    }
+  }
+
+  /**
+   * Whether the server still has the version to watch from. While a connection was broken, the store may have been put back to an
+   * older state: a watch from a version that it has yet to come to would miss all that happens until then.
+   */
+  async #verify(signal: AbortSignal): Promise<End | undefined> {
+    try {
+      await this.#lookForVersion(signal);
+      return undefined;
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      const isDead = error instanceof TimedOut;
+      if (isDead) this.#options.client.reconnect();
+      const step = isDead ? ({ reason: 'broken', next: 'watch' } as const) : stepAfter(error);
+      this.#options.metrics?.restarted(this.#options.name, step.reason);
+      return { ...step, wasHealthy: false, error };
+    }
+  }
+
+  /** Rejects when the server has not come to the version that is watched from. */
+  async #lookForVersion(signal: AbortSignal): Promise<void> {
     const { client, resource } = this.#options;
     const look = {
       ...this.#selection(),
@@ -377,16 +415,9 @@ export class Reflector<T extends KubeObject> {
       resourceVersion: this.#resourceVersion ?? '',
       resourceVersionMatch: 'NotOlderThan',
     } as const;
-    try {
-      await withTimeout(this.#clock, pathOf(resource), this.#timings.probeTimeoutMs, signal, (inner) =>
-        client.list(resource, { ...look, signal: inner }),
-      );
-      this.#lastEventAtMs = this.#clock.nowMs();
-      return { reason: 'silent', next: 'watch' };
-    } catch (error) {
-      if (error instanceof TimedOut || isConnection(error)) client.reconnect();
-      return { reason: 'silent', next: 'list', error };
-    }
+    await withTimeout(this.#clock, pathOf(resource), this.#timings.probeTimeoutMs, signal, (inner) =>
+      client.list(resource, { ...look, signal: inner }),
+    );
   }
 
   /**
