@@ -49,6 +49,13 @@ export class Connections {
     return dispatcher;
   }
 
+  /** What begins from now on gets new connections; what runs on the present ones goes on to its end. */
+  renew(): void {
+    if (this.#current === undefined) return;
+    this.#retire(this.#current.dispatcher);
+    this.#current = undefined;
+  }
+
   #retire(dispatcher: Dispatcher): void {
     this.#retired.add(dispatcher);
     dispatcher.close().then(

@@ -166,7 +166,7 @@ describe.each([
     expect(await client.raw('/version')).toMatchObject({ kind: 'Echo' });
   });
 
-  test('one answer that is late does not end the streams beside it', async () => {
+  test('one answer that is late does not end the streams beside it, and what comes next goes another way', async () => {
     const hasty = await room.anotherClient({ requestTimeoutMs: 300 });
     const stream = follow(hasty);
     await until(() => stream.events.length > 0);
@@ -174,6 +174,11 @@ describe.each([
     await expect(hasty.raw('/version')).rejects.toMatchObject({ code: 'ETIMEDOUT' });
     const seen = stream.events.length;
     await until(() => stream.events.length > seen);
+    expect(stream.hasEnded()).toBe(false);
+    const { connections } = room.server;
+    await hasty.raw('/version');
+    expect(room.server.connections).toBe(connections + 1);
+    await until(() => stream.events.length > seen + 1);
     expect(stream.hasEnded()).toBe(false);
     await hasty.close();
     await stream.done;

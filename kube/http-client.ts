@@ -275,6 +275,8 @@ class HttpKubeClient implements KubeClient {
       if (!(error instanceof TimedOut)) throw error;
       const isSilent = this.#receivedAtMs < startedMs;
       if (isSilent) this.reconnect();
+      // Others are answered: it may be a slow server, or one dead connection of several. What runs is left alone.
+      else if (this.#connections.openedAtMs < startedMs) this.#connections.renew();
       throw new KubeError({ message: error.message, code: 'ETIMEDOUT', isConnecting: true, cause: error });
     }
   }
