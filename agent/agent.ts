@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { startMetricsServer } from '../cli/metrics-server.ts';
 import { BreakGlass } from './break-glass.ts';
 import { Datapath } from './datapath/datapath.ts';
 import { layoutVersion } from './datapath/layout.ts';
@@ -9,6 +10,7 @@ import { DueLoop } from './due-loop.ts';
 import { EventReader } from './event-reader.ts';
 import { ExceptionLifts } from './exception-lifts.ts';
 import type { Finding } from './finding.ts';
+import { healthOf } from './health.ts';
 import type { HostSnapshot } from './host/snapshot.ts';
 import { watchHost } from './host/watch.ts';
 import { NodeView } from './node-view.ts';
@@ -29,7 +31,6 @@ import { ConnectionLog } from './telemetry/connections.ts';
 import { FindingLog } from './telemetry/findings.ts';
 import { type Log, logFinding, logTelemetry } from './telemetry/log.ts';
 import { AgentMetrics, countBlocked } from './telemetry/metrics.ts';
-import { startMetricsServer } from './telemetry/metrics-server.ts';
 import { ScanRecorder } from './telemetry/scans.ts';
 import { TableFindings } from './telemetry/table-findings.ts';
 import { version } from './version.ts';
@@ -459,12 +460,13 @@ export class Agent {
       address,
       render: () => this.#metrics.render(),
       contentType: this.#metrics.registry.contentType,
-      health: () => ({
-        // Who is told to attach nothing does what he is told.
-        applied: this.#applied || this.#breakGlass.reason !== undefined,
-        ...(this.#supply.waitsFor !== undefined && { waitsFor: this.#supply.waitsFor }),
-        notReady: this.#lastApply?.error ?? '',
-      }),
+      health: () =>
+        healthOf({
+          // Who is told to attach nothing does what he is told.
+          applied: this.#applied || this.#breakGlass.reason !== undefined,
+          waitsFor: this.#supply.waitsFor,
+          applyError: this.#lastApply?.error,
+        }),
       signal,
       onError: (error) => this.#complain('metrics', error),
     });
