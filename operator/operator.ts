@@ -199,10 +199,9 @@ export class Operator {
 
   #logReflector(name: string, { level, message, ...fields }: ReflectorLog): void {
     const { error, ...rest } = fields;
-    this.#logger[level](
-      { event: 'watch', resource: name, ...rest, ...(error === undefined ? {} : { err: error }) },
-      message,
-    );
+    // What a server says is in the message; a stack is of use where this program is at fault.
+    const stack = error === undefined || level !== 'error' ? {} : { err: error };
+    this.#logger[level]({ event: 'watch', resource: name, ...rest, ...stack }, message);
   }
 }
 

@@ -45,7 +45,7 @@ type Managed = KubeObject['metadata'] & {
 };
 
 /** By the API server's clock: the newest write. */
-function writtenAtMs({ metadata }: KubeObject): number | undefined {
+export function writtenAtMs({ metadata }: KubeObject): number | undefined {
   const times = ((metadata as Managed).managedFields ?? []).map(({ time }) => Date.parse(time ?? ''));
   const known = times.filter((time) => !Number.isNaN(time));
   return known.length === 0 ? undefined : Math.max(...known);

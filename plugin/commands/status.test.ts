@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { KubeObject } from '../../kube/objects.ts';
 import type { SeenReport } from '../blocks.ts';
-import { formatStatus, listStatus, policyStatus, summarize } from './status.ts';
+import { formatStatus, listStatus, operatorProblem, policyStatus, summarize } from './status.ts';
 
 const report: SeenReport = {
   node: 'n1',
@@ -58,6 +58,19 @@ test('when all is well it says so in a few lines', () => {
       '  web   Enforce  True        3/3          2    1,500',
       '',
     ].join('\n'),
+  );
+});
+
+test('an operator that gives no sign of life is told of, since all that it wrote stays as it was', () => {
+  const time = '2030-01-01T12:00:00Z';
+  const lease = { metadata: { name: 'x', managedFields: [{ manager: 'portcullis-operator', time }] } } as KubeObject;
+  const atMs = Date.parse(time);
+  expect(operatorProblem(lease, atMs + 20_000)).toBeUndefined();
+  expect(operatorProblem(undefined, atMs)).toBeUndefined();
+  const seen = summarize({ ...well, operator: operatorProblem(lease, atMs + 300_000) });
+  expect(seen.ok).toBe(false);
+  expect(formatStatus(seen)).toMatch(
+    /Look at:\n {2}the operator last gave a sign of life 5m ago, so what is said of .* out of date/,
   );
 });
 

@@ -4,9 +4,11 @@ import { conditionOf } from '../../api/conditions.ts';
 import { parseTime } from '../../api/time.ts';
 import type { IpBlocklist, PortScanPolicy, SourceException } from '../../api/types.ts';
 import { alignColumns, grouped, printable } from '../../cli/format-text.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import { isForbidden, isNotFound } from '../../kube/errors.ts';
 import type { KubeObject } from '../../kube/objects.ts';
 import { type Resource, resources } from '../../kube/resources.ts';
-import { type SeenReport, seenReport } from '../blocks.ts';
+import { type SeenReport, seenReport, writtenAtMs } from '../blocks.ts';
 import { collect, type Missing, orMissing, serverTime } from '../cluster.ts';
 import { ago, plural, section, structured } from '../output.ts';
 import { type Context, exitCodes, type Structured } from './context.ts';
@@ -32,6 +34,8 @@ export interface ClusterStatus {
   /** In force now. */
   readonly exceptions: number;
   readonly notLookedAt: readonly Missing[];
+  /** What is wrong with the operator, as far as its Lease tells. */
+  readonly operator?: string;
   /** Whether all is as it should be: the exit code is 0 then. */
   readonly ok: boolean;
 }
@@ -76,13 +80,38 @@ export async function status(
     const { spec } = object as unknown as SourceException;
     return (parseTime(spec?.expiresAt ?? '') ?? 0) > time.nowMs() ? true : undefined;
   });
-  const summary = summarize({ reports, policies, lists, exceptions: exceptions.length, missing });
+  const operator = operatorProblem(await operatorLease(client), time.nowMs());
+  const summary = summarize({ reports, policies, lists, exceptions: exceptions.length, missing, operator });
   io.stdout(options.output === 'table' ? formatStatus(summary) : structured(summary, options.output));
   return summary.ok ? exitCodes.ok : exitCodes.found;
 }
 
+const namespace = 'portcullis-system';
+const leaseName = 'portcullis-operator';
+/** It is renewed every two seconds, and another replica takes over within a quarter of a minute. */
+const leaseStaleMs = 60_000;
+
+/** Undefined for whoever may not read it, or runs the operator under another name: then the statuses alone tell. */
+async function operatorLease(client: KubeClient): Promise<KubeObject | undefined> {
+  try {
+    return await client.get(resources.leases, leaseName, { namespace });
+  } catch (error) {
+    if (isForbidden(error) || isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Without an operator all statuses stay as they were, and look well. Pure. */
+export function operatorProblem(lease: KubeObject | undefined, serverNowMs: number): string | undefined {
+  const atMs = lease && writtenAtMs(lease);
+  if (atMs === undefined || serverNowMs - atMs <= leaseStaleMs) return undefined;
+  const since = ago(serverNowMs - atMs);
+  return `the operator last gave a sign of life ${since}, so what is said of policies and lists may be out of date: kubectl -n ${namespace} get pods`;
+}
+
 /** Pure. */
 export function summarize(seen: {
+  readonly operator?: string | undefined;
   readonly reports: readonly SeenReport[];
   readonly policies: readonly ObjectStatus[];
   readonly lists: readonly ObjectStatus[];
@@ -111,7 +140,9 @@ export function summarize(seen: {
     lists,
     exceptions: seen.exceptions,
     notLookedAt: seen.missing,
+    ...(seen.operator !== undefined && { operator: seen.operator }),
     ok:
+      seen.operator === undefined &&
       reports.length > 0 &&
       attention.length === 0 &&
       [...policies, ...lists].every(({ problems, programmed }) => problems.length === 0 && programmed === 'True'),
@@ -205,6 +236,7 @@ export function formatStatus(seen: ClusterStatus): string {
           isList ? new Set([4]) : right,
         );
   const problems = [
+    ...(seen.operator === undefined ? [] : [seen.operator]),
     ...policies.flatMap((one) => one.problems.map((text) => `PortScanPolicy/${one.name}: ${text}`)),
     ...lists.flatMap((one) => one.problems.map((text) => `IpBlocklist/${one.name}: ${text}`)),
     ...nodes.attention.flatMap((one) => [
