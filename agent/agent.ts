@@ -20,7 +20,7 @@ import { generationsOf } from './report/generations.ts';
 import { buildNodeReport } from './report/node-report.ts';
 import { buildStatus } from './report/status.ts';
 import type { DesiredState } from './resolve/desired-state.ts';
-import { earliest } from './resolve/expiry.ts';
+import { earliest, restedAt } from './resolve/expiry.ts';
 import { resolve } from './resolve/resolve.ts';
 import type { RunSettings } from './settings.ts';
 import type { PolicySnapshot } from './source/policy-source.ts';
@@ -272,7 +272,7 @@ export class Agent {
       this.#offerReport();
       await this.#savePolicies();
       const reattachAtMs = findings.some(({ code }) => REFUSALS.includes(code)) ? atMs + REATTACH_MS : undefined;
-      return earliest([desired.nextChangeAtMs, reattachAtMs, liftAtMs]);
+      return earliest([restedAt(desired.nextChangeAtMs, Date.now(), durationMs), reattachAtMs, liftAtMs]);
     } catch (error) {
       const durationMs = performance.now() - startedMs;
       this.#lastApply = { atMs, durationMs, error: messageOf(error) };

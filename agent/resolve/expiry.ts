@@ -40,3 +40,14 @@ export function earliest(timesMs: Iterable<number | undefined>): number | undefi
   for (const time of timesMs) if (time !== undefined && (first === undefined || time < first)) first = time;
   return first;
 }
+
+/** Working for so many times as long as it took is left to others. */
+const restsPerWork = 20;
+
+/**
+ * When to do again by itself what took `durationMs` and is due at `dueAtMs`: with thousands of exceptions that end one each
+ * second it would take a large part of a processor. What ends in the kernel ends there in time.
+ */
+export function restedAt(dueAtMs: number | undefined, nowMs: number, durationMs: number): number | undefined {
+  return dueAtMs === undefined ? undefined : Math.max(dueAtMs, nowMs + restsPerWork * durationMs);
+}
