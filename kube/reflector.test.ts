@@ -423,6 +423,22 @@ describe.each([
     expect(versionOf('a')).toBe(reflector.items.get('a')?.metadata.resourceVersion);
   });
 
+  test('an older state that has come to the same version again while nobody was connected: lists', async () => {
+    room.server.store.set('a');
+    const snapshot = room.server.store.snapshot();
+    room.server.store.set('gone');
+    const { reflector } = await room.watching();
+    for (const verb of ['list', 'watch'] as const) room.server.always(verb, { kind: 'status', status: 429 });
+    room.server.store.restore(snapshot);
+    for (let i = 0; i < 5; i++) room.server.store.set(`other-${i}`);
+    room.server.resetConnections();
+    await until(() => room.restarts.includes('throttled'));
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    for (const verb of ['list', 'watch'] as const) room.server.always(verb, undefined);
+    await room.converged(reflector);
+    expect([...reflector.items.keys()]).not.toContain('gone');
+  });
+
   test('a watch that is silent on a connection that lives: a look at one name, and it goes on from where it stood', async () => {
     room.server.store.set('a');
     room.server.always('watch', { kind: 'silent' });

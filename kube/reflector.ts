@@ -111,6 +111,12 @@ interface Found<T> {
   readonly print: string;
 }
 
+/**
+ * Nobody puts a store back to an older state in less. After a longer absence what is there is listed: the store may have come to
+ * the version that is watched from a second time, with other changes before it.
+ */
+const minRestoreMs = 2000;
+
 class Silent extends Error {}
 
 /**
@@ -132,8 +138,8 @@ export class Reflector<T extends KubeObject> {
   #state: ReflectorState = { phase: 'idle' };
   /** To watch from; undefined: list first. */
   #resourceVersion: string | undefined;
-  /** Something went wrong since the server was known to have `#resourceVersion`. */
-  #isUnsure = false;
+  /** Since when something is wrong, so that the server is not known to have `#resourceVersion` any more; undefined: it is. */
+  #unsureSinceMs: number | undefined;
   /** Lists in a row whose continue token expired between two pages. */
   #expiredLists = 0;
   #pageSize: number;
@@ -181,6 +187,8 @@ export class Reflector<T extends KubeObject> {
     });
     try {
       while (!signal.aborted) {
+        const unsureForMs = this.#clock.nowMs() - (this.#unsureSinceMs ?? Number.POSITIVE_INFINITY);
+        if (unsureForMs > minRestoreMs) this.#resourceVersion = undefined;
         const end = this.#resourceVersion === undefined ? await this.#list(signal) : await this.#watch(signal);
         if (signal.aborted) break;
         if (end !== undefined) await this.#pause(end, signal);
@@ -199,7 +207,7 @@ export class Reflector<T extends KubeObject> {
     if (wasHealthy) this.#backoff.reset();
     // A server that ends a watch in its time is no failure, but all its watchers should not come back at once.
     const isRegular = reason === 'ended' && wasHealthy;
-    this.#isUnsure = next === 'watch' && reason !== 'ended' && reason !== 'silent';
+    if (reason !== 'ended' && reason !== 'silent') this.#unsureSinceMs ??= this.#clock.nowMs();
     const ownMs = isRegular ? this.#random() * this.#timings.baseBackoffMs : this.#backoff.nextMs();
     const askedMs = error instanceof KubeError ? Math.min(error.retryAfterMs ?? 0, maxRetryAfterMs) : 0;
     const retryInMs = askedMs > 0 ? Math.max(ownMs, askedMs * (1 + this.#random() / 4)) : ownMs;
@@ -242,6 +250,7 @@ export class Reflector<T extends KubeObject> {
       this.#lastEventAtMs = this.#clock.nowMs();
       this.#replace(found);
       this.#resourceVersion = resourceVersion;
+      this.#unsureSinceMs = undefined;
       this.#state = { phase: 'listing' };
     } catch (error) {
       if (signal.aborted) return undefined;
@@ -320,10 +329,10 @@ export class Reflector<T extends KubeObject> {
   }
 
   async #watch(signal: AbortSignal): Promise<End | undefined> {
-    if (this.#isUnsure) {
+    if (this.#unsureSinceMs !== undefined) {
       const end = await this.#verify(signal);
       if (end !== undefined || signal.aborted) return end;
-      this.#isUnsure = false;
+      this.#unsureSinceMs = undefined;
     }
     const { client, resource, name, metrics } = this.#options;
     const { minWatchSeconds, maxWatchSeconds, healthyMs } = this.#timings;
