@@ -27,7 +27,7 @@ describe('many agents at one API server', () => {
     expect(reads).toBeGreaterThanOrEqual(agents * room.policies.length);
   });
 
-  test('a change of a policy reaches all of them, by one read and one report each', async () => {
+  test('a change of a policy reaches all of them, by a read and a report each', async () => {
     // What the start left to be told is told.
     await sleep(6000);
     const before = await room.read();
@@ -35,7 +35,10 @@ describe('many agents at one API server', () => {
     await room.change(3, 20);
     const after = await room.read();
     const requests = difference(after.requests, before.requests);
-    expect((requests.get('GET portscanpolicies') ?? 0) - (room.ownReads - reads)).toBe(agents);
+    const agentReads = (requests.get('GET portscanpolicies') ?? 0) - (room.ownReads - reads);
+    expect(agentReads).toBeGreaterThanOrEqual(agents);
+    // A read that was cut off is tried again.
+    expect(agentReads).toBeLessThanOrEqual(agents + 5);
     expect(requests.get('APPLY nodereports')).toBeLessThanOrEqual(agents + 2);
     // It is told while it goes on, in growing distances.
     expect(requests.get('APPLY portscanpolicies/status')).toBeLessThanOrEqual(6 + seconds(before, after) / 10);

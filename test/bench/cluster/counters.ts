@@ -4,13 +4,14 @@ import { run } from '../../support/command.ts';
 
 const writeVerbs = ['APPLY', 'PATCH', 'POST', 'PUT', 'DELETE', 'DELETECOLLECTION'];
 
-/** By `VERB resource[/subresource]`: requests that the API server has answered, whatever the answer. */
+/** By `VERB resource[/subresource]`, and ` 429` where the server had no time: requests that it has answered, whatever the answer. */
 export function requestsOf(metrics: string): Map<string, number> {
   const found = new Map<string, number>();
   for (const [, labels, value] of metrics.matchAll(/^apiserver_request_total\{([^}]*)\} (\S+)$/gm)) {
     const label = (name: string) => new RegExp(`(?:^|,)${name}="([^"]*)"`).exec(labels!)?.[1] ?? '';
     const subresource = label('subresource');
-    const key = `${label('verb')} ${label('resource')}${subresource === '' ? '' : `/${subresource}`}`;
+    const off = label('code') === '429' ? ' 429' : '';
+    const key = `${label('verb')} ${label('resource')}${subresource === '' ? '' : `/${subresource}`}${off}`;
     found.set(key, (found.get(key) ?? 0) + Number(value));
   }
   return found;
