@@ -16,7 +16,8 @@ const execute = async (command: Command): Promise<number> => {
     case 'check':
       return await (await import('./commands/check.ts')).check(command, io);
     case 'run':
-      return await (await import('./commands/run.ts')).run(command.settings);
+      // At once: taking down what HTTP/2 leaves behind was seen to keep Node.js busy for ever. The log is written out by then.
+      return process.exit(await (await import('./commands/run.ts')).run(command.settings));
     case 'status':
       return await (await import('./commands/pinned.ts')).status(command, io);
     case 'blocked':

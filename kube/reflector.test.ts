@@ -171,17 +171,18 @@ describe.each([
     await room.converged(reflector);
   });
 
-  test.runIf(allowH2)('a stream that is reset alone leaves its neighbours alone', async () => {
-    const { reflector: neighbour } = await room.watching();
-    room.server.once('watch', { kind: 'stream-reset' });
-    const { reflector } = await room.watching();
-    await until(() => room.restarts.length === 1);
-    room.server.store.set('a');
-    await room.converged(reflector);
-    await room.converged(neighbour);
-    expect(room.restarts).toEqual(['broken']);
-    expect(room.server.connections).toBe(1);
-  });
+  if (allowH2)
+    test('a stream that is reset alone leaves its neighbours alone', async () => {
+      const { reflector: neighbour } = await room.watching();
+      room.server.once('watch', { kind: 'stream-reset' });
+      const { reflector } = await room.watching();
+      await until(() => room.restarts.length === 1);
+      room.server.store.set('a');
+      await room.converged(reflector);
+      await room.converged(neighbour);
+      expect(room.restarts).toEqual(['broken']);
+      expect(room.server.connections).toBe(1);
+    });
 
   test('410 as status: lists again, tells the deletions that were missed and only what changed', async () => {
     room.server.store.set('kept');

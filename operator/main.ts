@@ -13,7 +13,8 @@ const execute = async (command: Command): Promise<number> => {
       process.stdout.write(`${version}\n`);
       return 0;
     case 'run':
-      return await run(command.settings);
+      // At once: taking down what HTTP/2 leaves behind was seen to keep Node.js busy for ever. The log is written out by then.
+      return process.exit(await run(command.settings));
   }
 };
 
