@@ -69,8 +69,10 @@ export interface ReportCounts {
  * 5,000 nodes are 17 a second.
  */
 const nodesAtFullRate = 1000;
-/** What concerns all nodes at the same moment, such as a new policy, makes at most 500 writes a second. */
-const spreadMsPerNode = 2;
+/** What concerns all nodes at the same moment, such as a new policy, makes at most 250 writes a second. */
+const spreadMsPerNode = 4;
+/** And comes after the reads that the same change makes of all nodes. */
+const maxHeadStartMs = 2000;
 const renewJitter = 0.2;
 const firstRetryMs = 1000;
 const maxRetryMs = 30_000;
@@ -140,8 +142,9 @@ export class Reporter {
     // While news waits for its turn, something may come that need not.
     if (this.#lookAtMs !== Number.POSITIVE_INFINITY && !this.#waitsForTurn) return;
     this.#waitsForTurn = false;
-    const spreadMs = this.#options.random() * this.#nodeCount * spreadMsPerNode;
-    this.#lookAtMs = Math.min(this.#lookAtMs, this.#clock.nowMs() + this.#coalesceMs + spreadMs);
+    const mostMs = this.#nodeCount * spreadMsPerNode;
+    const waitMs = Math.min(mostMs / 2, maxHeadStartMs) + this.#options.random() * mostMs;
+    this.#lookAtMs = Math.min(this.#lookAtMs, this.#clock.nowMs() + this.#coalesceMs + waitMs);
     this.#wake();
   }
 
