@@ -1,4 +1,4 @@
-import { PortcullisError } from '../api/errors.ts';
+import { tellFailure } from '../cli/failure.ts';
 import { type Command, parseCommandLine } from './settings.ts';
 import { version } from './version.ts';
 
@@ -31,18 +31,8 @@ const execute = async (command: Command): Promise<number> => {
   }
 };
 
-const tell = (error: unknown): number => {
-  if (error instanceof PortcullisError) {
-    process.stderr.write(`portcullis-agent: ${error.code}: ${error.message}\n  ${error.remedy}\n`);
-    return error.code === 'BadSetting' || error.code === 'UnknownSetting' ? 2 : 1;
-  }
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`portcullis-agent: ${text}\n`);
-  return 1;
-};
-
 try {
   process.exitCode = await execute(parseCommandLine(process.argv.slice(2), process.env));
 } catch (error) {
-  process.exitCode = tell(error);
+  process.exitCode = tellFailure('portcullis-agent', error);
 }

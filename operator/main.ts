@@ -1,6 +1,7 @@
 import { createLog } from '../agent/telemetry/log.ts';
 import { version } from '../agent/version.ts';
 import { PortcullisError } from '../api/errors.ts';
+import { tellFailure } from '../cli/failure.ts';
 import { Operator } from './operator.ts';
 import { type Command, type OperatorSettings, parseCommandLine } from './settings.ts';
 
@@ -58,18 +59,8 @@ const run = async (settings: OperatorSettings): Promise<number> => {
   }
 };
 
-const tell = (error: unknown): number => {
-  if (error instanceof PortcullisError) {
-    process.stderr.write(`portcullis-operator: ${error.code}: ${error.message}\n  ${error.remedy}\n`);
-    return error.code === 'BadSetting' || error.code === 'UnknownSetting' ? 2 : 1;
-  }
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`portcullis-operator: ${text}\n`);
-  return 1;
-};
-
 try {
   process.exitCode = await execute(parseCommandLine(process.argv.slice(2), process.env));
 } catch (error) {
-  process.exitCode = tell(error);
+  process.exitCode = tellFailure('portcullis-operator', error);
 }
