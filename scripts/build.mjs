@@ -1,8 +1,18 @@
-// Compiles bpf/*.bpf.c and bundles the three programs into dist/. `--bpf-only` leaves the bundles out, `--force` rebuilds all.
+// Compiles bpf/*.bpf.c and bundles the three programs into dist/. `--bpf-only` leaves the bundles out, `--force` rebuilds all,
+// `--only=operator` makes that bundle alone, and the BPF objects with that of the agent.
 // Plain JavaScript that any Node.js from 18 on can run: it must work before the project's own Node.js is in place.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -11,19 +21,26 @@ const self = fileURLToPath(import.meta.url);
 const minClang = 16;
 const newestClang = 22;
 
-const known = new Set(['--bpf-only', '--force']);
+const bundles = {
+  // In pieces: what talks to an API server, 1.7 MB, is read only by an agent that is to.
+  agent: { source: 'agent/main.ts', splitting: true },
+  operator: { source: 'operator/main.ts' },
+  'kubectl-portcullis': { source: 'plugin/main.ts' },
+};
+
+const known = new Set(['--bpf-only', '--force', ...Object.keys(bundles).map((name) => `--only=${name}`)]);
 const args = process.argv.slice(2);
 const unknown = args.find((arg) => !known.has(arg));
-if (unknown) fail(`unknown argument ${unknown}: only --bpf-only and --force are known`);
+if (unknown) fail(`unknown argument ${unknown}: only ${[...known].join(', ')} are known`);
 const force = args.includes('--force');
+const only = args.find((arg) => arg.startsWith('--only='))?.slice('--only='.length);
 
-const objects = buildBpf();
+const objects = only === undefined || only === 'agent' ? buildBpf() : [];
 for (const object of objects) install(object);
 if (!args.includes('--bpf-only')) {
-  // In pieces: what talks to an API server, 1.7 MB, is read only by an agent that is to.
-  await bundle('agent', 'agent/main.ts', { splitting: true });
-  await bundle('operator', 'operator/main.ts');
-  await bundle('kubectl-portcullis', 'plugin/main.ts');
+  for (const [name, { source, splitting }] of Object.entries(bundles)) {
+    if (only === undefined || only === name) await bundle(name, source, { splitting });
+  }
 }
 
 function fail(message) {
@@ -144,6 +161,7 @@ async function bundle(name, source, { splitting = false } = {}) {
     logLevel: 'warning',
     metafile: true,
   });
+  recordPackages(name, Object.keys(result.metafile.inputs));
   const made = new Set(Object.keys(result.metafile.outputs).map((path) => basename(path)));
   for (const file of readdirSync(join(root, 'dist'))) {
     // Of an earlier build.
@@ -153,4 +171,12 @@ async function bundle(name, source, { splitting = false } = {}) {
   }
   const bytes = Object.values(result.metafile.outputs).reduce((sum, { bytes }) => sum + bytes, 0);
   say(`dist/${name}.mjs, ${Math.round(bytes / 1024)} KiB`);
+}
+
+/** The npm packages that a bundle holds parts of: nobody could tell by looking at it. Images carry their names and licenses. */
+function recordPackages(name, inputs) {
+  const folders = inputs.map((path) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0]);
+  const packages = [...new Set(folders.filter((folder) => folder !== undefined))].sort();
+  mkdirSync(join(root, 'build'), { recursive: true });
+  writeFileSync(join(root, 'build', `${name}.packages.json`), `${JSON.stringify(packages, undefined, 2)}\n`);
 }
