@@ -62,6 +62,11 @@ capabilities: { drop: [ALL] }
 {{- end }}
 {{- end -}}
 
+{{/* In its own pods, so nobody needs another. */}}
+{{- define "portcullis.operatorPort" -}}
+9470
+{{- end -}}
+
 {{/* Where an agent listens. */}}
 {{- define "portcullis.agentListen" -}}
 {{- $isV6 := eq .Values.metrics.ipFamily "IPv6" -}}
@@ -173,13 +178,9 @@ tolerations:
 containers:
   - name: operator
     image: {{ include "portcullis.image" (list $root $operator.image) }}
-    imagePullPolicy: {{ $operator.image.pullPolicy }}
+    imagePullPolicy: {{ $root.Values.imagePullPolicy }}
     securityContext:
       {{- include "portcullis.restrictedContainer" $root | nindent 6 }}
     resources:
       {{- toYaml $operator.resources | nindent 6 }}
-    {{- with $operator.extraEnv }}
-    env:
-      {{- toYaml . | nindent 6 }}
-    {{- end }}
 {{- end -}}
