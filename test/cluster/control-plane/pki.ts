@@ -46,9 +46,12 @@ distinguished_name = name
 [name]
 `;
 
-interface Certificate {
+export interface Certificate {
+  /** Of its files: `<name>.crt`, `<name>.key`. */
   readonly name: string;
+  /** `/O=system:nodes/CN=system:node:node-a` */
   readonly subject: string;
+  /** As `openssl req -addext` takes them. */
   readonly extensions: readonly string[];
 }
 
@@ -100,6 +103,18 @@ export async function makePki(folder: string, { addresses }: PkiOptions): Promis
     serviceAccountKeyFile: file('sa.key'),
     serviceAccountPublicKeyFile: file('sa.pub'),
   };
+}
+
+/**
+ * Another certificate of the CA in a folder that `makePki` filled. One at a time: they share an index.
+ */
+export async function issueCertificate(
+  folder: string,
+  certificate: Certificate,
+): Promise<{ readonly certFile: string; readonly keyFile: string }> {
+  await request(folder, certificate);
+  await sign(folder, certificate.name);
+  return { certFile: join(folder, `${certificate.name}.crt`), keyFile: join(folder, `${certificate.name}.key`) };
 }
 
 async function request(folder: string, { name, subject, extensions }: Certificate): Promise<void> {
