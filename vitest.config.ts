@@ -29,6 +29,8 @@ export default defineConfig({
           ...kernel,
         },
       },
+      // Helm is built once, by Go; nothing here needs a cluster.
+      { test: { name: 'chart', include: ['test/chart/**/*.test.ts'], testTimeout: 60_000 } },
       { test: { name: 'life', include: ['test/life/**/*.test.ts'], ...kernel } },
     ],
   },
