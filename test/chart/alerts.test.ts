@@ -158,7 +158,7 @@ const cases: readonly Case[] = [
     when: 'two nodes together find more than 100 scans in ten minutes',
     series: {
       [`portcullis_blocks_total{${agent}, policy="p", state="blocked"}`]: '0x29 60x210',
-      [`portcullis_blocks_total{job="portcullis-agent", node="n2", policy="p", state="would-block"}`]: '0x29 60x210',
+      'portcullis_blocks_total{job="portcullis-agent", node="n2", policy="p", state="would-block"}': '0x29 60x210',
     },
     notAt: 28,
     at: 33,
@@ -187,7 +187,7 @@ const cases: readonly Case[] = [
   {
     alert: 'PortcullisNoLeader',
     when: 'two lead',
-    series: { [`portcullis_kube_leader{job="portcullis-operator", pod="o2", lease="l"}`]: '0x9 1x230' },
+    series: { 'portcullis_kube_leader{job="portcullis-operator", pod="o2", lease="l"}': '0x9 1x230' },
     notAt: 11,
     at: 15,
   },
