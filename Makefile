@@ -6,7 +6,7 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SETUP := scripts/setup.sh
 
-.PHONY: help setup build generate check test demo bench bench-cluster kernels cluster cluster-stop guide long-model format clean
+.PHONY: help setup build images generate check test demo bench bench-cluster kernels cluster cluster-stop guide long-model format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ setup: ## Install what building needs (Debian packages by apt, npm packages by n
 build: setup ## Compile the BPF program and bundle the agent into dist/
 	@node scripts/build.mjs
 
+images: ## Build the images of operator and agent with docker, podman or buildah; IMAGES="--save DIR" also writes archives
+	@$(SETUP) images
+	@node scripts/images.ts $(IMAGES)
+
 generate: build ## Write anew what is generated from the CRDs, the BPF layout and the code, and is committed
 	@node scripts/generate.mjs
 
@@ -26,7 +30,7 @@ check: ## Types, lint, unit tests and packet tests: under two minutes
 	@FUZZ_DOCUMENTS=2000 MODEL_PACKETS=50000 node scripts/run-tests.ts types lint unit packets
 
 test: ## Everything, on a fresh machine too; the last line says how many passed, failed and were skipped
-	@$(SETUP) build test cluster
+	@$(SETUP) build test cluster nodes images
 	@node scripts/build.mjs
 	@node scripts/run-tests.ts
 

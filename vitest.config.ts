@@ -25,12 +25,16 @@ export default defineConfig({
         test: {
           name: 'cluster',
           include: ['test/cluster/**/*.test.ts'],
+          exclude: ['test/cluster/real-nodes/**'],
           globalSetup: 'test/cluster/global-setup.ts',
           ...kernel,
         },
       },
       // Helm is built once, by Go; nothing here needs a cluster.
       { test: { name: 'chart', include: ['test/chart/**/*.test.ts'], testTimeout: 60_000 } },
+      // Each file has a whole cluster of its own, with kubelets and pods.
+      { test: { name: 'nodes', include: ['test/cluster/real-nodes/**/*.test.ts'], ...kernel } },
+      { test: { name: 'images', include: ['test/images/**/*.test.ts'], ...kernel } },
       { test: { name: 'life', include: ['test/life/**/*.test.ts'], ...kernel } },
     ],
   },

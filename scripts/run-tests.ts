@@ -3,6 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ControlPlaneUnavailable, controlPlaneBinaries } from '../test/cluster/control-plane/build.ts';
+import { nodeBinaries, RealNodesUnavailable } from '../test/cluster/real-nodes/build.ts';
+import { findBuilder, NoImageBuilder } from './images/builder.ts';
 import {
   failedSuite,
   parseAllowedSkips,
@@ -21,7 +23,13 @@ const commands: Readonly<Record<string, readonly string[]>> = {
   types: ['tsc', '--noEmit'],
   lint: ['biome', 'check', '.'],
 };
-const vitestProjects = ['unit', 'packets', 'cluster', 'life'];
+const vitestProjects = ['unit', 'packets', 'cluster', 'life', 'images', 'nodes'];
+/** What a suite needs and a machine may not have. Builds it where that can be, which takes some minutes the first time. */
+const needs: Readonly<Record<string, () => unknown>> = {
+  cluster: () => controlPlaneBinaries(),
+  images: () => findBuilder(),
+  nodes: () => nodeBinaries(),
+};
 const all = [...Object.keys(commands), ...vitestProjects];
 
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : all;
@@ -50,7 +58,7 @@ async function runSuite(suite: string): Promise<SuiteResult> {
   process.stdout.write(`\n=== ${suite}\n`);
   const command = commands[suite];
   if (command) return readExitCode(suite, run(command));
-  const obstacle = suite === 'cluster' ? await controlPlaneObstacle() : undefined;
+  const obstacle = await obstacleOf(suite);
   if (obstacle !== undefined && mustRunAll) return failedSuite(suite, obstacle);
   if (obstacle !== undefined) notices.push(`the suite ${suite}: ${obstacle}`);
   const report = join(results, `${suite}.json`);
@@ -71,13 +79,14 @@ async function runSuite(suite: string): Promise<SuiteResult> {
   return readVitestReport(suite, existsSync(report) ? readFileSync(report, 'utf8') : undefined, exitCode);
 }
 
-/** Why this machine can have no control plane. Builds one where it can, which takes some minutes the first time. */
-async function controlPlaneObstacle(): Promise<string | undefined> {
+/** Why this machine cannot run a suite. */
+async function obstacleOf(suite: string): Promise<string | undefined> {
   try {
-    await controlPlaneBinaries();
+    await needs[suite]?.();
     return undefined;
   } catch (error) {
-    if (error instanceof ControlPlaneUnavailable) return error.message;
+    const missing = [ControlPlaneUnavailable, RealNodesUnavailable, NoImageBuilder];
+    if (missing.some((kind) => error instanceof kind)) return (error as Error).message;
     throw error;
   }
 }

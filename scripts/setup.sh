@@ -1,7 +1,7 @@
 #!/bin/sh
 # Brings what the given groups of work need onto this machine, and nothing that is there already.
 #
-#   scripts/setup.sh [build] [demo] [test] [bench] [kernels] [cluster]      default: build
+#   scripts/setup.sh [build] [demo] [test] [bench] [kernels] [cluster] [nodes] [images]      default: build
 #
 # Debian packages come by apt, which is asked only when something is missing; npm packages come by `npm ci`, which runs
 # only when package-lock.json is newer than what is installed. Safe to run again at any time.
@@ -110,6 +110,34 @@ group_cluster() {
   [ -n "${KUBEBUILDER_ASSETS:-}" ] || go_is_there || want GO "Go 1.$min_go or newer"
 }
 
+# What the distribution has of a node; kubelet is built by Go: test/cluster/real-nodes/build.ts.
+group_nodes() {
+  group_cluster
+  need_command containerd containerd
+  need_command runc runc
+  need_command nft nftables
+  cni_is_there || want containernetworking-plugins 'CNI plugins'
+}
+
+cni_is_there() {
+  for folder in /opt/cni/bin /usr/lib/cni /usr/libexec/cni; do
+    [ -x "$folder/ptp" ] && return 0
+  done
+  return 1
+}
+
+# mmdebstrap makes the base that the Dockerfiles are tried on where no registry can be reached.
+group_images() {
+  builder_is_there || want buildah 'docker with a daemon and buildx, podman or buildah'
+  need_command mmdebstrap mmdebstrap
+  need_command tar tar
+}
+
+# A client of docker without its daemon builds nothing.
+builder_is_there() {
+  has podman || has buildah || { has docker && docker info >/dev/null 2>&1 && docker buildx version >/dev/null 2>&1; }
+}
+
 go_is_there() {
   for program in go /usr/local/go/bin/go /usr/lib/go-1.*/bin/go; do
     has "$program" || continue
@@ -187,8 +215,8 @@ bootstrap_node() {
 [ $# -gt 0 ] || set -- build
 for group in "$@"; do
   case "$group" in
-    build | demo | test | bench | kernels | cluster) "group_$group" ;;
-    *) fail "unknown group $group: build, demo, test, bench, kernels or cluster" ;;
+    build | demo | test | bench | kernels | cluster | nodes | images) "group_$group" ;;
+    *) fail "unknown group $group: build, demo, test, bench, kernels, cluster, nodes or images" ;;
   esac
 done
 install_packages

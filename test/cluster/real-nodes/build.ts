@@ -102,7 +102,14 @@ function fromDistribution(): Pick<NodeBinaries, 'containerd' | 'ctr' | 'runc' | 
   // A client without its daemon's shim starts no container.
   const shim = find('containerd-shim-runc-v2');
   if (containerd && ctr && runc && nft && shim && cniPlugins) return { containerd, ctr, runc, cniPlugins };
-  const missing = Object.entries({ containerd, ctr, runc, nft, 'containerd-shim-runc-v2': shim, 'CNI plugins': cniPlugins })
+  const missing = Object.entries({
+    containerd,
+    ctr,
+    runc,
+    nft,
+    'containerd-shim-runc-v2': shim,
+    'CNI plugins': cniPlugins,
+  })
     .filter(([, found]) => found === undefined)
     .map(([name]) => name);
   throw new RealNodesUnavailable(

@@ -4,7 +4,9 @@ import { writeFileSync } from 'node:fs';
 /** The image of what holds a pod's namespaces. Nobody pulls it: each node gets it at its start. */
 export const pauseImage = 'portcullis.invalid/pause:1';
 
-const codes: Readonly<Record<string, { readonly machine: number; readonly code: readonly number[]; readonly name: string }>> = {
+const codes: Readonly<
+  Record<string, { readonly machine: number; readonly code: readonly number[]; readonly name: string }>
+> = {
   // again: mov eax, 34 (pause); syscall; jmp again
   x64: { machine: 62, name: 'amd64', code: [0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7] },
   // again: ppoll(NULL, 0, NULL, NULL, 0), number 73, which never returns; svc 0; b again
@@ -90,7 +92,8 @@ function tar(files: Readonly<Record<string, { readonly content: Buffer; readonly
   for (const [name, { content, mode }] of Object.entries(files)) {
     const header = Buffer.alloc(512);
     header.write(name, 0);
-    const octal = (value: number, at: number, digits: number) => header.write(value.toString(8).padStart(digits, '0'), at);
+    const octal = (value: number, at: number, digits: number) =>
+      header.write(value.toString(8).padStart(digits, '0'), at);
     octal(mode, 100, 7);
     octal(0, 108, 7);
     octal(0, 116, 7);

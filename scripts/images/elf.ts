@@ -1,5 +1,5 @@
 // What the dynamic linker would read of an ELF file: enough to tell which libraries an image needs.
-import { openSync, readFileSync, readSync, closeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 
 const magic = 0x7f454c46;
 const dynamicSegment = 2;
@@ -8,7 +8,7 @@ const neededTag = 1n;
 const stringTableTag = 5n;
 
 /** Starts with the bytes of an ELF file. */
-export function isElf(file) {
+export function isElf(file: string): boolean {
   const head = Buffer.alloc(4);
   const descriptor = openSync(file, 'r');
   try {
@@ -19,7 +19,7 @@ export function isElf(file) {
 }
 
 /** Sonames that a 64-bit little-endian ELF file names as needed; none for one that is linked statically. */
-export function neededLibraries(file) {
+export function neededLibraries(file: string): readonly string[] {
   const image = readFileSync(file);
   if (image.readUInt32BE(0) !== magic || image[4] !== 2 || image[5] !== 1) {
     throw new Error(`${file} is no 64-bit little-endian ELF file`);
@@ -27,7 +27,7 @@ export function neededLibraries(file) {
   const segments = programHeaders(image);
   const dynamic = segments.find(({ type }) => type === dynamicSegment);
   if (dynamic === undefined) return [];
-  const needed = [];
+  const needed: bigint[] = [];
   let stringTable = 0n;
   for (let at = dynamic.offset; at + 16 <= dynamic.offset + dynamic.bytes; at += 16) {
     const [tag, value] = [image.readBigUInt64LE(at), image.readBigUInt64LE(at + 8)];
@@ -37,7 +37,8 @@ export function neededLibraries(file) {
   }
   // The table is given by its address in memory; the segment that is loaded there tells where it is in the file.
   const segment = segments.find(
-    ({ type, address, bytes }) => type === loadSegment && stringTable >= address && stringTable < address + BigInt(bytes),
+    ({ type, address, bytes }) =>
+      type === loadSegment && stringTable >= address && stringTable < address + BigInt(bytes),
   );
   if (segment === undefined) throw new Error(`${file} has no string table`);
   const strings = segment.offset + Number(stringTable - segment.address);
@@ -47,8 +48,16 @@ export function neededLibraries(file) {
   });
 }
 
-function programHeaders(image) {
-  const [start, size, count] = [Number(image.readBigUInt64LE(32)), image.readUInt16LE(54), image.readUInt16LE(56)];
+interface Segment {
+  readonly type: number;
+  readonly offset: number;
+  readonly address: bigint;
+  readonly bytes: number;
+}
+
+function programHeaders(image: Buffer): readonly Segment[] {
+  const start = Number(image.readBigUInt64LE(32));
+  const [size, count] = [image.readUInt16LE(54), image.readUInt16LE(56)];
   return Array.from({ length: count }, (_, index) => {
     const at = start + index * size;
     return {

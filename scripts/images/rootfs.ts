@@ -1,4 +1,4 @@
-// rootfs.mjs PROGRAM ARCHITECTURE ROOT: lays out the file system of an image below ROOT, out of what the stages of a Dockerfile
+// rootfs.ts PROGRAM ARCHITECTURE ROOT: lays out the file system of an image below ROOT, out of what the stages of a Dockerfile
 // have brought: this checkout with dist/ built, /target/node and /target/LICENSE (Node.js of the target), /target/node_modules (native parts of the
 // target) and /target/packages (Debian packages of the target, unpacked). Runs no program of the target.
 import { execFileSync } from 'node:child_process';
@@ -15,20 +15,24 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { cycloneDx, stanza } from './bill-of-materials.mjs';
-import { neededLibraries } from './elf.mjs';
+import { cycloneDx, type NpmPackage, stanza, variables } from './bill-of-materials.ts';
+import { neededLibraries } from './elf.ts';
 
-const [program, architecture, root] = process.argv.slice(2);
-const platforms = {
+interface Platform {
+  readonly triplet: string;
+  readonly loader: string;
+  readonly cpu: string;
+}
+
+const platforms: Readonly<Record<string, Platform>> = {
   amd64: { triplet: 'x86_64-linux-gnu', loader: 'lib64/ld-linux-x86-64.so.2', cpu: 'x64' },
   arm64: { triplet: 'aarch64-linux-gnu', loader: 'lib/ld-linux-aarch64.so.1', cpu: 'arm64' },
 };
 /** Found by dlopen(), so that no ELF file names them. */
-const dlopened = { agent: ['libbpf.so.1'], operator: [] };
-const platform = platforms[architecture];
-if (platform === undefined || dlopened[program] === undefined || root === undefined) {
-  throw new Error('usage: rootfs.mjs agent|operator amd64|arm64 ROOT');
-}
+const dlopened: Readonly<Record<string, readonly string[]>> = { agent: ['libbpf.so.1'], operator: [] };
+
+const { program, architecture, root } = readArguments(process.argv.slice(2));
+const platform = platforms[architecture]!;
 
 const source = process.cwd();
 const target = '/target';
@@ -36,6 +40,12 @@ const home = join(root, 'opt', 'portcullis');
 const libraries = join(root, 'usr', 'lib', platform.triplet);
 const manifest = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8'));
 const usedPackages = new Set(['base-files']);
+
+function readArguments([program = '', architecture = '', root = '']: readonly string[]) {
+  if (dlopened[program] === undefined || platforms[architecture] === undefined || root === '')
+    throw new Error('usage: rootfs.ts agent|operator amd64|arm64 ROOT');
+  return { program, architecture, root };
+}
 
 layOut();
 addNode();
@@ -45,21 +55,22 @@ addLibraries();
 addRecords();
 
 /** The folders that everything expects, with /lib as a link, as Debian has it: each library is there once. */
-function layOut() {
+function layOut(): void {
   mkdirSync(join(root, 'usr', 'bin'), { recursive: true });
   mkdirSync(libraries, { recursive: true });
   for (const name of ['lib', 'lib64']) {
     mkdirSync(join(root, 'usr', name), { recursive: true });
     symlinkSync(`usr/${name}`, join(root, name));
   }
-  for (const name of ['etc', 'proc', 'sys', 'dev', 'run', 'tmp', 'var/lib']) mkdirSync(join(root, name), { recursive: true });
+  for (const name of ['etc', 'proc', 'sys', 'dev', 'run', 'tmp', 'var/lib'])
+    mkdirSync(join(root, name), { recursive: true });
   chmodSync(join(root, 'tmp'), 0o1777);
   write('etc/passwd', 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n');
   write('etc/group', 'root:x:0:\nnonroot:x:65532:\n');
   write('etc/nsswitch.conf', 'hosts: files dns\n');
 }
 
-function addNode() {
+function addNode(): void {
   const file = join(root, 'usr', 'bin', 'node');
   copyFileSync(join(target, 'node'), file);
   chmodSync(file, 0o755);
@@ -68,7 +79,7 @@ function addNode() {
   copy(join(target, 'LICENSE'), 'usr/share/doc/node/LICENSE');
 }
 
-function addProgram() {
+function addProgram(): void {
   const { name, version, license, engines } = manifest;
   write('opt/portcullis/package.json', `${JSON.stringify({ name, version, license, type: 'module', engines })}\n`);
   copy(join(source, 'LICENSE'), 'opt/portcullis/LICENSE');
@@ -78,7 +89,8 @@ function addProgram() {
   write(`opt/portcullis/bin/portcullis-${program}.mjs`, start.replace(/^#!.*/, '#!/usr/bin/node'), 0o755);
   symlinkSync(`../../opt/portcullis/bin/portcullis-${program}.mjs`, join(root, 'usr', 'bin', `portcullis-${program}`));
   for (const file of readdirSync(join(source, 'dist'))) {
-    if (file.startsWith(`${program}.`) || file.startsWith(`${program}-`)) copy(join(source, 'dist', file), `opt/portcullis/dist/${file}`);
+    if (file.startsWith(`${program}.`) || file.startsWith(`${program}-`))
+      copy(join(source, 'dist', file), `opt/portcullis/dist/${file}`);
     if (program === 'agent' && file.endsWith('.bpf.o')) copy(join(source, 'dist', file), `opt/portcullis/dist/${file}`);
   }
   if (program !== 'agent') return;
@@ -88,20 +100,21 @@ function addProgram() {
 }
 
 /** The native part of koffi, whole; of what is in the bundle the name, version and license, which no look at it would tell. */
-function addNpmPackages() {
-  const folders = JSON.parse(readFileSync(join(source, 'build', `${program}.packages.json`), 'utf8'));
+function addNpmPackages(): readonly NpmPackage[] {
+  const folders = JSON.parse(readFileSync(join(source, 'build', `${program}.packages.json`), 'utf8')) as string[];
   const found = folders.map((folder) => describe(folder, join(source, folder)));
   if (program === 'agent') {
     const name = `node_modules/@koromix/koffi-linux-${platform.cpu}`;
     const native = join(target, name);
-    for (const file of ['index.js', 'README.md']) if (existsSync(join(native, file))) copy(join(native, file), `opt/portcullis/${name}/${file}`);
+    for (const file of ['index.js', 'README.md'])
+      if (existsSync(join(native, file))) copy(join(native, file), `opt/portcullis/${name}/${file}`);
     cpSync(join(native, `linux_${platform.cpu}`), join(home, name, `linux_${platform.cpu}`), { recursive: true });
     found.push(describe(name, native));
   }
   return found;
 }
 
-function describe(folder, from) {
+function describe(folder: string, from: string): NpmPackage {
   const { name, version, license, main } = JSON.parse(readFileSync(join(from, 'package.json'), 'utf8'));
   write(`opt/portcullis/${folder}/package.json`, `${JSON.stringify({ name, version, license, main })}\n`);
   for (const file of readdirSync(from)) {
@@ -111,15 +124,20 @@ function describe(folder, from) {
 }
 
 /** Every library that something in the image needs, and its needs in turn, out of the packages; what none has is an error. */
-function addLibraries() {
+function addLibraries(): void {
   const available = librariesOfPackages();
-  const waiting = [basename(platform.loader), ...dlopened[program], ...elfFiles().flatMap((file) => neededLibraries(file))];
-  const done = new Set();
+  const waiting = [
+    basename(platform.loader),
+    ...dlopened[program]!,
+    ...elfFiles().flatMap((file) => neededLibraries(file)),
+  ];
+  const done = new Set<string>();
   for (let soname = waiting.pop(); soname !== undefined; soname = waiting.pop()) {
     if (done.has(soname)) continue;
     done.add(soname);
     const found = available.get(soname);
-    if (found === undefined) throw new Error(`${soname} is needed and in none of the packages: add its package to Dockerfile.${program}`);
+    if (found === undefined)
+      throw new Error(`${soname} is needed and in none of the packages: add its package to Dockerfile.${program}`);
     usedPackages.add(found.package);
     const file = join(libraries, soname);
     copyFileSync(found.file, file);
@@ -130,8 +148,8 @@ function addLibraries() {
 }
 
 /** Soname to the file behind it. Where the loader is in lib64/ it is a link to the one beside the libraries. */
-function librariesOfPackages() {
-  const available = new Map();
+function librariesOfPackages(): ReadonlyMap<string, { readonly package: string; readonly file: string }> {
+  const available = new Map<string, { package: string; file: string }>();
   for (const name of packageNames()) {
     for (const folder of ['usr/lib', 'lib'].map((part) => join(target, 'packages', name, part, platform.triplet))) {
       if (!existsSync(folder)) continue;
@@ -144,16 +162,16 @@ function librariesOfPackages() {
   return available;
 }
 
-function elfFiles() {
+function elfFiles(): readonly string[] {
   const files = [join(root, 'usr', 'bin', 'node')];
   const native = join(home, 'node_modules', '@koromix');
   if (!existsSync(native)) return files;
-  const added = readdirSync(native, { recursive: true }).filter((file) => file.endsWith('.node'));
+  const added = (readdirSync(native, { recursive: true }) as string[]).filter((file) => file.endsWith('.node'));
   return [...files, ...added.map((file) => join(native, file))];
 }
 
 /** What scanners look for: the release, Debian's packages as distroless images list them, and all of it as CycloneDX. */
-function addRecords() {
+function addRecords(): void {
   const release = join(target, 'packages', 'base-files', 'usr', 'lib', 'os-release');
   copy(release, 'usr/lib/os-release');
   symlinkSync('../usr/lib/os-release', join(root, 'etc', 'os-release'));
@@ -167,7 +185,7 @@ function addRecords() {
   const bill = cycloneDx({
     program: `portcullis-${program}`,
     version: manifest.version,
-    release: stanza(readFileSync(release, 'utf8').replaceAll('=', ': ').replaceAll('"', '')),
+    release: variables(readFileSync(release, 'utf8')),
     nodeVersion: manifest.devDependencies.node,
     debian,
     npm: npmPackages,
@@ -175,20 +193,20 @@ function addRecords() {
   write(`usr/share/sbom/portcullis-${program}.cdx.json`, `${JSON.stringify(bill, undefined, 1)}\n`);
 }
 
-function packageNames() {
+function packageNames(): readonly string[] {
   return readdirSync(join(target, 'packages'))
     .filter((name) => name.endsWith('.control'))
     .map((name) => name.slice(0, -'.control'.length));
 }
 
-function copy(from, to) {
+function copy(from: string, to: string): void {
   mkdirSync(dirname(join(root, to)), { recursive: true });
   // The file that a link leads to: Debian keeps some copyright files behind links.
   copyFileSync(realpathSync(from), join(root, to));
   chmodSync(join(root, to), 0o644);
 }
 
-function write(to, text, mode = 0o644) {
+function write(to: string, text: string, mode = 0o644): void {
   mkdirSync(dirname(join(root, to)), { recursive: true });
   writeFileSync(join(root, to), text);
   chmodSync(join(root, to), mode);
