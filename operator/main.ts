@@ -2,6 +2,7 @@ import { createLog } from '../agent/telemetry/log.ts';
 import { version } from '../agent/version.ts';
 import { PortcullisError } from '../api/errors.ts';
 import { tellFailure } from '../cli/failure.ts';
+import { runApplyCrds } from './crds/run-apply-crds.ts';
 import { Operator } from './operator.ts';
 import { type Command, type OperatorSettings, parseCommandLine } from './settings.ts';
 
@@ -13,6 +14,9 @@ const execute = async (command: Command): Promise<number> => {
     case 'version':
       process.stdout.write(`${version}\n`);
       return 0;
+    case 'apply-crds':
+      // As below: connections of HTTP/2 may keep the process.
+      return process.exit(await runApplyCrds(command.kubeconfig));
     case 'run':
       // At once: taking down what HTTP/2 leaves behind was seen to keep Node.js busy for ever. The log is written out by then.
       return process.exit(await run(command.settings));

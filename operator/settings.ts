@@ -1,5 +1,5 @@
 import { PortcullisError } from '../api/errors.ts';
-import { readCommandName, readFlags, takeArguments } from '../cli/flags.ts';
+import { readCommandName, readFlags, type TypedCommand, takeArguments } from '../cli/flags.ts';
 import { type Environment, readSettings, settingsHelp, syntaxOf } from '../cli/settings.ts';
 import { type OperatorSettings, operatorSettingTable } from './settings-table.ts';
 
@@ -9,6 +9,7 @@ export type { OperatorSettings } from './settings-table.ts';
 export type Command =
   | { readonly name: 'help'; readonly text: string; readonly exitCode: 0 | 2 }
   | { readonly name: 'version' }
+  | { readonly name: 'apply-crds'; readonly kubeconfig: string | undefined }
   | { readonly name: 'run'; readonly settings: OperatorSettings };
 
 const program = 'portcullis-operator';
@@ -25,11 +26,21 @@ export function parseCommandLine(argv: readonly string[], env: Environment): Com
   }
   if (first === '--version') return { name: 'version' };
   if (first === 'help' && rest.length === 1 && rest[0] === 'run') return { name: 'help', text: runHelp(), exitCode: 0 };
-  const command = { program, name: readCommandName(first, ['run'], `${program} run`) };
+  const command = { program, name: readCommandName(first, ['run', 'apply-crds'], `${program} run`) };
+  if (command.name === 'apply-crds') return applyCrdsCommand(command, rest, env);
   const given = readFlags(command, syntaxOf(operatorSettingTable), rest);
   if (given.help) return { name: 'help', text: runHelp(), exitCode: 0 };
   takeArguments(command, given.positionals, []);
   return { name: 'run', settings: checkTogether(readSettings(operatorSettingTable, given.values, env)) };
+}
+
+function applyCrdsCommand(command: TypedCommand, args: readonly string[], env: Environment): Command {
+  const { kubeconfig } = operatorSettingTable;
+  const table = { kubeconfig };
+  const given = readFlags(command, syntaxOf(table), args);
+  if (given.help) return { name: 'help', text: applyCrdsHelp, exitCode: 0 };
+  takeArguments(command, given.positionals, []);
+  return { name: 'apply-crds', ...readSettings(table, given.values, env) };
 }
 
 /** What no form of a single value can say. */
@@ -57,10 +68,16 @@ const overview = `Portcullis operator: tells nodes about the cluster, and users 
 Usage: ${program} COMMAND [ARGUMENTS]
 
 Commands:
-  run  work until SIGTERM; of several replicas one leads
+  run         work until SIGTERM; of several replicas one leads
+  apply-crds  bring the CRDs in the cluster to this version, and end
 
-  ${program} run --help   tells more about it
-  ${program} --version    shows the version
+  ${program} COMMAND --help   tells more about it
+  ${program} --version        shows the version
+`;
+
+const applyCrdsHelp = `Usage: ${program} apply-crds [--kubeconfig FILE]
+
+Applies the CRDs of this version by server-side apply and waits until they are served. A CRD of a newer version stays as it is.
 `;
 
 function runHelp(): string {

@@ -56,9 +56,4 @@ describe('a real API server', () => {
     expect(code).not.toBe(0);
     expect(stderr).toContain('hostNetwrk');
   });
-
-  it('finds nothing wrong with the types of the admission policies', async () => {
-    for (const policy of await cluster.list('validatingadmissionpolicies'))
-      expect(policy.status?.typeChecking?.expressionWarnings ?? []).toEqual([]);
-  });
 });
