@@ -93,6 +93,8 @@ function addProgram(): void {
       copy(join(source, 'dist', file), `opt/portcullis/dist/${file}`);
     if (program === 'agent' && file.endsWith('.bpf.o')) copy(join(source, 'dist', file), `opt/portcullis/dist/${file}`);
   }
+  // What `portcullis-operator apply-crds` applies.
+  if (program === 'operator') cpSync(join(source, 'crds'), join(home, 'crds'), { recursive: true });
   if (program !== 'agent') return;
   for (const file of readdirSync(join(source, 'bpf'))) {
     if (file.startsWith('LICENSE')) copy(join(source, 'bpf', file), `usr/share/doc/portcullis-bpf/${file}`);
