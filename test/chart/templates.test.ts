@@ -136,6 +136,8 @@ describe('the agent', () => {
       readOnlyRootFilesystem: true,
       capabilities: { drop: ['ALL'], add: ['BPF', 'NET_ADMIN', 'PERFMON'] },
       seccompProfile: { type: 'RuntimeDefault' },
+      appArmorProfile: { type: 'Unconfined' },
+      seLinuxOptions: { type: 'spc_t' },
     });
     expect([pod.hostNetwork, pod.hostPID, pod.hostIPC]).toEqual([true, undefined, undefined]);
   });
