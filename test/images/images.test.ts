@@ -37,11 +37,11 @@ afterAll(() => {
 function runInside({ rootfs, config }: UnpackedImage, ...args: readonly string[]) {
   const { User = '0:0', Entrypoint = [] } = config.config;
   const [uid, gid] = User.split(':');
-  const own = ['--mount', '--pid', '--fork', `--mount-proc=${join(rootfs, 'proc')}`, `--root=${rootfs}`];
+  const own = ['--mount', '--pid', '--fork', '--mount-proc', `--root=${rootfs}`];
   const user = [`--setuid=${uid}`, `--setgid=${gid}`];
   return spawnSync('unshare', [...own, ...user, ...Entrypoint, ...args], {
     encoding: 'utf8',
-    env: {},
+    env: { PATH: process.env.PATH },
     timeout: 60_000,
   });
 }
