@@ -1,8 +1,10 @@
-import { globSync, readFileSync } from 'node:fs';
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { parse } from 'yaml';
 import { chartFolder } from '../../scripts/generate-chart-docs.ts';
+import { runPromtool } from './promtool.ts';
 import { type Manifest, podOf, render, runHelm, templateArgs } from './render.ts';
 
 const docs = join(import.meta.dirname, '../../docs');
@@ -84,6 +86,18 @@ describe('the alerts', () => {
 });
 
 describe('the dashboards', () => {
+  it.each(boards)('$name: Prometheus can read every expression', ({ board }) => {
+    const asked = panelsOf(board).flatMap(({ targets }) => targets.map(({ expr }: Manifest): string => expr));
+    // As Grafana fills in what stands for the time between points and for what was chosen.
+    const filled = asked.map((expr) => expr.replaceAll('$__rate_interval', '5m').replaceAll(/\$\w+/g, '.*'));
+    const rules = filled.map((expr, at) => ({ record: `panel:${at}`, expr }));
+    const folder = mkdtempSync(join(tmpdir(), 'portcullis-panels-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const file = join(folder, 'rules.json');
+    writeFileSync(file, JSON.stringify({ groups: [{ name: 'panels', rules }] }));
+    expect(runPromtool(['check', 'rules', file])).toContain(`${rules.length} rules found`);
+  });
+
   it.each(boards)('$name: ids differ, and no panel covers another', ({ board }) => {
     const ids = board.panels.map(({ id }: Manifest) => id);
     expect(new Set(ids).size).toBe(ids.length);
