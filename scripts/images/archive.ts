@@ -59,7 +59,7 @@ export class UnpackedImage implements Disposable {
 
   /** Every file, folder and link, relative to the root, sorted. */
   paths(): readonly string[] {
-    return (readdirSync(this.rootfs, { recursive: true }) as string[]).toSorted();
+    return [...walk(this.rootfs)].toSorted();
   }
 
   /** Bytes of all files, as they lie on a node's disk. */
@@ -78,6 +78,15 @@ export class UnpackedImage implements Disposable {
 
   [Symbol.dispose](): void {
     rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Not through links to folders, as readdir's own `recursive` goes. */
+function* walk(root: string, folder = ''): Generator<string> {
+  for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    yield path;
+    if (entry.isDirectory()) yield* walk(root, path);
   }
 }
 
