@@ -7,9 +7,11 @@ import {
   copyFileSync,
   cpSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   realpathSync,
   symlinkSync,
   writeFileSync,
@@ -180,8 +182,7 @@ function addRecords(): void {
   const debian = [...usedPackages].sort().map((name) => {
     const control = readFileSync(join(target, 'packages', `${name}.control`), 'utf8');
     write(`var/lib/dpkg/status.d/${name}`, control);
-    const copyright = join(target, 'packages', name, 'usr', 'share', 'doc', name, 'copyright');
-    if (existsSync(copyright)) copy(copyright, `usr/share/doc/${name}/copyright`);
+    copy(copyrightOf(name), `usr/share/doc/${name}/copyright`);
     return stanza(control);
   });
   const bill = cycloneDx({
@@ -193,6 +194,14 @@ function addRecords(): void {
     npm: npmPackages,
   });
   write(`usr/share/sbom/portcullis-${program}.cdx.json`, `${JSON.stringify(bill, undefined, 1)}\n`);
+}
+
+/** Some packages have their documentation as a link to that of another, which has to be unpacked too. */
+function copyrightOf(name: string): string {
+  const documentation = join(target, 'packages', name, 'usr', 'share', 'doc', name);
+  const stat = lstatSync(documentation);
+  if (stat.isSymbolicLink()) return copyrightOf(basename(readlinkSync(documentation)));
+  return join(documentation, 'copyright');
 }
 
 function packageNames(): readonly string[] {

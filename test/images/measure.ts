@@ -21,7 +21,7 @@ if (folder === undefined) {
 const settlingMs = 15_000;
 
 const rows = [await measure('agent', residentAgent), await measure('operator', residentOperator)];
-process.stdout.write('| image | compressed, MB | unpacked, MB | files | resident, MB |\n|---|---|---|---|---|\n');
+process.stdout.write('| image | compressed, MB | unpacked, MB | entries | resident, MB |\n|---|---|---|---|---|\n');
 for (const row of rows) process.stdout.write(`| ${row.join(' | ')} |\n`);
 
 async function measure(name: string, resident: (image: UnpackedImage) => Promise<number>): Promise<readonly string[]> {
