@@ -60,9 +60,12 @@ function isUnified(): boolean {
 
 function hierarchies(): readonly string[] {
   if (isUnified()) return [mountPoint];
-  return readdirSync(mountPoint, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && entry.name !== 'unified')
-    .map((entry) => join(mountPoint, entry.name));
+  return (
+    readdirSync(mountPoint, { withFileTypes: true })
+      // Where both versions are mounted, runc puts its processes into `unified` too.
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => join(mountPoint, entry.name))
+  );
 }
 
 function enableControllers(): void {
