@@ -70,7 +70,7 @@ describe('a command line that is refused', () => {
     [['run', '--workers'], '--workers=VALUE'],
     [['run', '--namespace', '--workers', '2'], '--namespace=VALUE'],
     [['run', 'fast'], '--help'],
-    [['start'], 'The command is run.'],
+    [['start'], 'The commands are run, apply-crds.'],
     [['rn'], 'Did you mean run?'],
     [['--workers', '2'], 'portcullis-operator run --workers'],
     [['run', '--lease-renew-deadline', '15s'], 'shorter deadline'],
