@@ -27,8 +27,14 @@ describe('reading the report of a suite', () => {
       passed: 2,
       failed: 1,
       skipped: ['unit: later', 'unit: idea'],
-      problems: [],
+      problems: ['unit: breaks: failed without a message'],
     });
+  });
+
+  it('names each test that failed, and the first line of why', () => {
+    const failed = { fullName: 'breaks', status: 'failed', failureMessages: ['AssertionError: 1 is not 2\n at x'] };
+    const text = JSON.stringify({ testResults: [{ name: 'a.test.ts', status: 'failed', assertionResults: [failed] }] });
+    expect(readVitestReport('unit', text, 1).problems).toEqual(['unit: breaks: AssertionError: 1 is not 2']);
   });
 
   it('counts a file that does not load as a failure', () => {

@@ -4,7 +4,7 @@ export interface SuiteResult {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: readonly string[];
-  /** Failures that belong to no single test: a file that does not load, a reporter that wrote nothing. */
+  /** What failed, each with the first line of why: tests, files that do not load, a reporter that wrote nothing. */
   readonly problems: readonly string[];
 }
 
@@ -21,7 +21,11 @@ interface VitestReport {
     readonly name: string;
     readonly status: string;
     readonly message?: string;
-    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[];
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages?: readonly string[];
+    }[];
   }[];
 }
 
@@ -41,8 +45,10 @@ export function readVitestReport(suite: string, report: string | undefined, exit
     let failedHere = 0;
     for (const test of file.assertionResults) {
       if (test.status === 'passed') passed++;
-      else if (test.status === 'failed') failedHere++;
-      else skipped.push(`${suite}: ${test.fullName}`);
+      else if (test.status === 'failed') {
+        failedHere++;
+        problems.push(`${suite}: ${test.fullName}: ${firstLine(test.failureMessages?.[0])}`);
+      } else skipped.push(`${suite}: ${test.fullName}`);
     }
     // A file that throws while it is loaded has no tests to fail.
     if (file.status === 'failed' && failedHere === 0) {
