@@ -62,10 +62,10 @@ cluster: ## Start a cluster to play with, in the background: a real API server, 
 cluster-stop: ## End that cluster
 	@node scripts/cluster.ts stop
 
-guide: ## Run the commands of docs/kubernetes.md on a real API server and write down what they print
+guide: ## Run the commands of docs/kubernetes.md and docs/rights.md on a real API server and write down what they print
 	@$(SETUP) build test cluster
 	@node scripts/build.mjs
-	@UPDATE_GUIDE=1 vitest run --project cluster test/cluster/guide.test.ts
+	@UPDATE_GUIDE=1 vitest run --project cluster test/cluster/guide.test.ts test/cluster/rights.test.ts
 
 long-model: ## Compare the BPF program with its model on 1,000,000 random packets
 	@$(SETUP) build
