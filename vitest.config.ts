@@ -13,6 +13,7 @@ const unit = [
   'test/model',
   'test/support',
   'test/fuzz',
+  'test/images/variant',
 ].map((room) => `${room}/**/*.test.ts`);
 
 export default defineConfig({
@@ -34,7 +35,7 @@ export default defineConfig({
       { test: { name: 'chart', include: ['test/chart/**/*.test.ts'], testTimeout: 60_000 } },
       // Each file has a whole cluster of its own, with kubelets and pods.
       { test: { name: 'nodes', include: ['test/cluster/real-nodes/**/*.test.ts'], ...kernel } },
-      { test: { name: 'images', include: ['test/images/**/*.test.ts'], ...kernel } },
+      { test: { name: 'images', include: ['test/images/*.test.ts'], ...kernel } },
       { test: { name: 'life', include: ['test/life/**/*.test.ts'], ...kernel } },
     ],
   },

@@ -14,8 +14,8 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ImageBuilder } from '../../scripts/images/builder.ts';
-import { cacheFolder } from '../cluster/control-plane/build.ts';
 import { lockFile } from '../cluster/control-plane/file-lock.ts';
+import { cacheFolder } from '../cluster/control-plane/go-programs.ts';
 import { nodePath, run } from '../support/command.ts';
 
 export const standInImage = 'localhost/portcullis-stand-in-node:trixie';
@@ -44,7 +44,7 @@ export async function standInNodeImage(builder: ImageBuilder, env: NodeJS.Proces
 async function standInFolder(env: NodeJS.ProcessEnv): Promise<string> {
   const cache = cacheFolder(env);
   mkdirSync(cache, { recursive: true });
-  const folder = join(cache, `stand-in-${recipe()}`);
+  const folder = join(cache, `stand-in-${standInRecipe()}`);
   using _lock = await lockFile(join(cache, 'stand-in.lock'), () => {});
   if (existsSync(folder)) return folder;
   const partial = `${folder}.partial`;
@@ -83,7 +83,7 @@ async function standInFolder(env: NodeJS.ProcessEnv): Promise<string> {
 }
 
 /** Another one for another Node.js, and now and then for newer packages. */
-function recipe(): string {
+export function standInRecipe(): string {
   const hash = createHash('sha256').update(readFileSync(import.meta.filename));
   return hash
     .update(`${realpathSync(nodePath)} ${Math.floor(Date.now() / maxAgeMs)}`)
