@@ -1,0 +1,44 @@
+/** What docs/install.md says for tools without hooks, typed as it stands there, on an API server that has nothing of Portcullis. */
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { run } from '../support/command.ts';
+import { ControlPlane } from './control-plane/control-plane.ts';
+import { helmBinary } from './real-nodes/build.ts';
+
+const root = join(import.meta.dirname, '../..');
+let plane: ControlPlane;
+beforeAll(async () => {
+  plane = await ControlPlane.start();
+});
+afterAll(() => plane?.stop());
+
+it('installs without hooks, twice, and removes the CRDs', async () => {
+  const text = readFileSync(join(root, 'docs/install.md'), 'utf8');
+  const [, install] = /```\n(kubectl create namespace portcullis-system\n[^`]*--no-hooks[^`]*)```/.exec(text)!;
+  const [, remove] = /`(kubectl get crd -o name \\\| [^`]*)`/.exec(text)!;
+  const PATH = [dirname(plane.kubectlPath), dirname(await helmBinary()), process.env.PATH].join(':');
+  const env = { PATH, KUBECONFIG: plane.kubeconfig, KUBECACHEDIR: join(plane.folder, 'kubectl-cache'), KUBERC: 'off' };
+  const type = async (script: string) => {
+    const { code, stderr } = await run(['sh', '-ec', script], { env, cwd: root, timeoutMs: 120_000, allowFailure: true });
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+  };
+
+  await type(install!);
+  // An upgrade types all but the first line again.
+  await type(install!.slice(install!.indexOf('\n') + 1));
+  expect(await plane.get('daemonset', 'portcullis-agent', 'portcullis-system')).toBeDefined();
+  expect(await plane.get('role', 'portcullis-operator', 'default')).toBeDefined();
+  expect(await plane.get('job', 'portcullis-crds', 'portcullis-system')).toBeUndefined();
+  await plane.apply({
+    apiVersion: 'portcullis.dev/v1alpha1',
+    kind: 'PortScanPolicy',
+    metadata: { name: 'every-node' },
+    spec: { mode: 'Monitor' },
+  });
+
+  // The bar is escaped for the table that it stands in.
+  await type(remove!.replaceAll('\\|', '|'));
+  expect(await plane.run(['get', 'crd', '-o', 'name'])).toBe('');
+});
