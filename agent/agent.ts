@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { KeyPairFolder } from '../cli/key-pair.ts';
 import { startMetricsServer } from '../cli/metrics-server.ts';
 import { BreakGlass } from './break-glass.ts';
 import { Datapath } from './datapath/datapath.ts';
@@ -140,11 +141,18 @@ export class Agent {
   static async open(settings: RunSettings, log: Log): Promise<Agent> {
     const state = settings.state === undefined ? undefined : new StateStore(settings.state);
     await state?.prepare();
-    const datapath = await Datapath.open(datapathOptions(settings));
+    const ofThisBoot = await orNothing(state?.loadBlocksOfThisBoot(Date.now()), log);
+    const datapath = await Datapath.open(datapathOptions(settings), { mayReplace: ofThisBoot !== undefined });
     const fresh = !datapath.adopted;
+    const { supersedes } = datapath;
     log.logger.info(
-      { event: 'datapath-opened', adopted: datapath.adopted, interfaces: datapath.attachedInterfaces().length },
-      fresh ? 'tables made' : 'tables and programs adopted',
+      {
+        event: 'datapath-opened',
+        adopted: datapath.adopted,
+        interfaces: datapath.attachedInterfaces().length,
+        ...(supersedes !== undefined && { replacesLayout: supersedes }),
+      },
+      fresh ? 'tables made' : supersedes === undefined ? 'tables and programs adopted' : 'programs adopted',
     );
     let agent: Agent | undefined;
     const read = () => {
@@ -153,7 +161,8 @@ export class Agent {
     };
     const metrics = new AgentMetrics({ version, layoutVersion, read });
     const supply = await openSupply({ settings, state, log, registry: metrics.registry });
-    const blocks = fresh ? ((await orNothing(state?.loadBlocksOfEarlierBoot(Date.now()), log)) ?? []) : [];
+    const ofEarlierBoot = fresh ? await orNothing(state?.loadBlocksOfEarlierBoot(Date.now()), log) : undefined;
+    const blocks = (supersedes === undefined ? ofEarlierBoot : ofThisBoot) ?? [];
     const isPastUnknown = datapath.adopted && !supply.hasLastGood;
     agent = new Agent({ settings, log, datapath, supply, metrics, state, blocks, isPastUnknown });
     return agent;
@@ -346,7 +355,7 @@ export class Agent {
     this.#datapath.concern.manualEntries = this.#datapath.manual.all().length;
     this.#log.logger.info(
       { event: 'blocks-restored', restored, saved: blocks.length },
-      'blocks of the last boot are in force again',
+      'blocks that were saved are in force again',
     );
   }
 
@@ -456,8 +465,12 @@ export class Agent {
   }
 
   async #serveMetrics(address: { host: string; port: number }, signal: AbortSignal) {
+    const { metricsTlsFolder } = this.#settings;
     const server = await startMetricsServer({
       address,
+      keyPairs: metricsTlsFolder === undefined ? undefined : new KeyPairFolder(metricsTlsFolder),
+      access: this.#supply.scrapeAccess,
+      metrics: this.#metrics.server,
       render: () => this.#metrics.render(),
       contentType: this.#metrics.registry.contentType,
       health: () =>

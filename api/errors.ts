@@ -138,7 +138,7 @@ export const ErrorSections = {
     ),
     LayoutMismatch: error(
       'What is pinned was written by a version whose layout this one cannot take over.',
-      'Run the detach command of the other version, then start this one.',
+      'Start it with the --state folder of the other version, which holds its blocks; or run the detach command of the other one first.',
     ),
     LayoutForeign: error(
       'The pin path holds objects that are not ours.',

@@ -101,10 +101,11 @@ export class Datapath {
   }
 
   /**
-   * Locks the pin path, adopts what is pinned there, or creates it.
+   * Locks the pin path, adopts what is pinned there, or creates it. `mayReplace`: tables of another layout give way to new ones
+   * in the first apply(), whose `prepare` is to fill them with what the others held.
    * @throws PortcullisError NotRoot, KernelTooOld, NoBtf, PinPathNotBpffs, PinPathLocked, LayoutMismatch, LayoutForeign, BpfLoadFailed
    */
-  static async open(options: DatapathOptions): Promise<Datapath> {
+  static async open(options: DatapathOptions, { mayReplace = false } = {}): Promise<Datapath> {
     checkKernel();
     const pins = new Pins(options.pinPath);
     pins.create();
@@ -117,6 +118,7 @@ export class Datapath {
         slots: slotsFor(1),
         frags,
         ticksPerSecond: () => measureTicksPerSecond(clockProgram),
+        mayReplace,
       });
       const datapath = new Datapath({ options, pins, lock, tables, clockProgram, frags, conntrack });
       datapath.#attachments.adopt();
@@ -132,8 +134,14 @@ export class Datapath {
     return this.#conntrack;
   }
 
+  /** An earlier agent's work goes on: its programs, and its tables unless they are replaced. */
   get adopted(): boolean {
     return !this.tables.fresh;
+  }
+
+  /** The layout of an earlier agent's tables, while they have not given way to this one's. */
+  get supersedes(): number | undefined {
+    return this.tables.supersedes;
   }
 
   get attachments(): Attachments {
@@ -200,9 +208,10 @@ export class Datapath {
     const wasBlank = this.#concernIsBlank;
     // Before any program asks it; again below, since programs that ran meanwhile told the old one of what they blocked.
     if (wasBlank) this.#fillConcern();
+    this.tables.beginReplacing();
     await this.#applyInterfaces(desired, findings, keepOthers);
     // Not beside a command that blocks by hand: it would write to the table that is being left.
-    await this.pins.withTables(() => this.tables.commit());
+    await this.pins.withTables(() => this.#commit());
     this.#concernIsBlank = false;
     const windows = desired.interfaces.map(({ policy }) => policy?.windowMs ?? 0);
     this.#windowTicks = BigInt(Math.ceil((Math.max(0, ...windows) * this.clock.ticksPerSecond) / 1000)) || 1n;
@@ -242,6 +251,14 @@ export class Datapath {
       this.#forget(ifindex);
     }
     return all.length;
+  }
+
+  #commit(): void {
+    const replaces = this.tables.supersedes !== undefined;
+    // A program of an earlier agent goes on with its own tables, which stay pinned as long.
+    if (replaces && !this.#attachments.all.every(({ ifindex }) => this.#running.has(ifindex))) return;
+    this.tables.commit();
+    if (replaces) this.#sets.dropOthers();
   }
 
   #fillConcern(): void {

@@ -102,7 +102,8 @@ export class SetSlots {
     this.#tables = tables;
     this.#pins = pins;
     this.#slots = tables.map('lists4').shape.maxEntries;
-    this.#foreign = new Set(pins.names('sets').map((name) => Number(name.split('-')[0])));
+    // Those beside tables that are being replaced are of no table here.
+    this.#foreign = tables.supersedes === undefined ? pinnedSlots(pins) : new Set();
   }
 
   slotOf(digest: string): number | undefined {
@@ -154,6 +155,12 @@ export class SetSlots {
     }
   }
 
+  /** Once tables of another layout are replaced: what was pinned beside them goes. */
+  dropOthers(): void {
+    for (const name of this.#pins.names('sets'))
+      if (!this.#digests.has(slotOfPin(name))) this.#pins.remove('sets', name);
+  }
+
   /** Forgets what slots hold, so that the next apply() writes them again: deadlines move when the wall clock is set. */
   invalidate(): void {
     for (const slot of this.#digests.keys()) this.#digests.set(slot, `outdated ${slot}`);
@@ -185,6 +192,9 @@ export class SetSlots {
     return { lists: most('lists4', 'lists6'), allow: most('allows4', 'allows6') };
   }
 }
+
+const slotOfPin = (name: string): number => Number(name.split('-')[0]);
+const pinnedSlots = (pins: Pins): Set<number> => new Set(pins.names('sets').map(slotOfPin));
 
 /** The fullest group's entries out of the pins, for commands that run without an agent. */
 export const pinnedSetFill = (pins: Pins): { lists: number; allow: number } => {

@@ -36,11 +36,23 @@ const nextPowerOfTwo = (n: number): number => 2 ** Math.ceil(Math.log2(Math.max(
 /** Twice the blocks: an entry is skipped when its block has been lifted or proven, and those linger. */
 export const ringEntries = (sizes: TableSizes): number => nextPowerOfTwo(sizes.maxBlocks * 2);
 
+/** In the version of a pinned layout whose tables are being replaced: no agent knows it, so none adopts half of them. */
+const VERSION_BEING_REPLACED = 0;
+
 /** What `layout` says of the pins, decoded. */
 export interface Layout {
   readonly secret: readonly [bigint, bigint];
   readonly slots: number;
   readonly ticksPerSecond: number;
+}
+
+export interface TablesNeed {
+  /** Slots of stage 2. */
+  readonly slots: number;
+  readonly frags: boolean;
+  readonly ticksPerSecond: () => Promise<number>;
+  /** Pinned tables of another layout may give way to new ones, since what they hold is known otherwise. */
+  readonly mayReplace?: boolean;
 }
 
 interface Shape {
@@ -100,29 +112,31 @@ export class NodeTables {
   #layout: Layout;
   /** Old maps of resized tables, until the programs that write to them are gone. */
   #replaced = new Map<string, BpfMap>();
+  /** The layout of the pinned tables that these replace; undefined once these are pinned. */
+  #supersedes: number | undefined;
 
-  private constructor(pins: Pins, maps: Map<string, BpfMap>, layout: Layout, fresh: boolean) {
+  private constructor(pins: Pins, maps: Map<string, BpfMap>, layout: Layout, fresh: boolean, supersedes?: number) {
     this.#pins = pins;
     this.#maps = maps;
     this.#layout = layout;
     this.fresh = fresh;
+    this.#supersedes = supersedes;
   }
 
   /**
-   * Opens what is pinned, or makes and pins all of it on a first start.
+   * Opens what is pinned, or makes and pins all of it on a first start. Where tables of another layout are pinned and may be
+   * replaced, new ones are made beside them: they are pinned by commit(), when the programs use them.
    * @throws PortcullisError LayoutMismatch, LayoutForeign, BpfLoadFailed
    */
-  static async open(
-    pins: Pins,
-    sizes: TableSizes,
-    need: { slots: number; frags: boolean; ticksPerSecond: () => Promise<number> },
-  ): Promise<NodeTables> {
+  static async open(pins: Pins, sizes: TableSizes, need: TablesNeed): Promise<NodeTables> {
     const pinned = openPinned(pins);
-    if (pinned) {
+    const supersedes = pinned && need.mayReplace ? otherVersion(pins, pinned.get('layout')!) : undefined;
+    if (pinned && supersedes === undefined) {
       const tables = new NodeTables(pins, pinned, readLayout(pins, pinned.get('layout')!), false);
       await tables.resize(sizes, need.slots, need.frags);
       return tables;
     }
+    for (const map of pinned?.values() ?? []) map.close();
     const layout: Layout = {
       secret: [randomBytes(8).readBigUInt64LE(), randomBytes(8).readBigUInt64LE()],
       ticksPerSecond: await need.ticksPerSecond(),
@@ -132,12 +146,27 @@ export class NodeTables {
     const maps = await withGuardObject({ frags: need.frags, conntrack: false }, (object) =>
       createMaps(object, wanted, new Map()),
     );
-    const tables = new NodeTables(pins, maps, layout, true);
-    for (const [name, map] of maps) if (name !== 'layout') map.pin(pins.at('maps', name));
+    const tables = new NodeTables(pins, maps, layout, supersedes === undefined, supersedes);
     tables.#writeLayout(sizes);
+    if (supersedes !== undefined) return tables;
+    for (const [name, map] of maps) if (name !== 'layout') map.pin(pins.at('maps', name));
     // Last: a folder without it is the rest of a start that did not come this far.
     tables.map('layout').pin(pins.at('maps', 'layout'));
     return tables;
+  }
+
+  /** The layout of what is still pinned and gives way to these tables. */
+  get supersedes(): number | undefined {
+    return this.#supersedes;
+  }
+
+  /** Before anything pinned is touched: what is cut off from here on is begun anew by the next agent, of whatever version. */
+  beginReplacing(): void {
+    if (this.#supersedes === undefined) return;
+    using layout = BpfMap.openPinned(this.#pins.at('maps', 'layout'), 'layout');
+    const value = layout.lookup(u32(0))!;
+    value.writeUInt32LE(VERSION_BEING_REPLACED, layoutStruct.version);
+    layout.update(u32(0), value);
   }
 
   /**
@@ -213,6 +242,7 @@ export class NodeTables {
 
   /** After all programs use the new tables: what they blocked in the old ones meanwhile is taken over, then the pins change. */
   commit(): void {
+    if (this.#supersedes !== undefined) this.#pinInstead();
     if (this.#replaced.size === 0) return;
     for (const name of ['blocks', 'manual4', 'manual6']) {
       const old = this.#replaced.get(name);
@@ -224,6 +254,19 @@ export class NodeTables {
       old.close();
     }
     this.#replaced = new Map();
+  }
+
+  /** In place of tables of another layout. */
+  #pinInstead(): void {
+    const put = (name: string): void => {
+      this.map(name).pin(this.#pins.at('maps', `${name}-new`));
+      this.#pins.rename('maps', `${name}-new`, name);
+    };
+    for (const name of this.names) if (name !== 'layout') put(name);
+    for (const name of this.#pins.names('maps')) if (!this.#maps.has(name)) this.#pins.remove('maps', name);
+    // Last: with it they are tables of this layout.
+    put('layout');
+    this.#supersedes = undefined;
   }
 
   close(): void {
@@ -288,11 +331,25 @@ const openPinned = (pins: Pins): Map<string, BpfMap> | undefined => {
   return maps;
 };
 
+/** @throws PortcullisError LayoutForeign */
+const layoutValue = (pins: Pins, map: BpfMap): Buffer => {
+  const value = map.shape.valueBytes >= 8 ? map.lookup(u32(0)) : undefined;
+  if (value?.readUInt32LE(layoutStruct.magic) === layoutMagic) return value;
+  throw new PortcullisError('LayoutForeign', `${pins.path} holds maps that are not Portcullis's`, {
+    field: '--pin-path',
+    value: pins.path,
+  });
+};
+
+/** The version of pinned tables that cannot be adopted; undefined where they can be. @throws PortcullisError LayoutForeign */
+const otherVersion = (pins: Pins, map: BpfMap): number | undefined => {
+  const version = layoutValue(pins, map).readUInt32LE(layoutStruct.version);
+  return version === layoutVersion && map.shape.valueBytes === layoutStruct.bytes ? undefined : version;
+};
+
 const readLayout = (pins: Pins, map: BpfMap): Layout => {
   const details = { field: '--pin-path', value: pins.path };
-  const value = map.shape.valueBytes >= 8 ? map.lookup(u32(0)) : undefined;
-  if (value?.readUInt32LE(layoutStruct.magic) !== layoutMagic)
-    throw new PortcullisError('LayoutForeign', `${pins.path} holds maps that are not Portcullis's`, details);
+  const value = layoutValue(pins, map);
   const version = value.readUInt32LE(layoutStruct.version);
   if (version !== layoutVersion || map.shape.valueBytes !== layoutStruct.bytes) {
     throw new PortcullisError(

@@ -89,6 +89,16 @@ describe('blocks', () => {
     expect(await store.loadBlocksOfEarlierBoot(NOW)).toEqual([]);
   });
 
+  test('of this boot are known for tables that cannot be read', async () => {
+    expect(await store.loadBlocksOfThisBoot(NOW)).toBeUndefined();
+    await store.saveBlocks([block(), block({ source: '203.0.113.9', untilMs: NOW })]);
+    expect(await store.loadBlocksOfThisBoot(NOW)).toEqual([block()]);
+    await store.saveBlocks([]);
+    expect(await store.loadBlocksOfThisBoot(NOW)).toEqual([]);
+    reboot();
+    expect(await store.loadBlocksOfThisBoot(NOW)).toBeUndefined();
+  });
+
   test('of an earlier boot come back while they hold', async () => {
     const saved = [block(), block({ source: '2001:db8::/64' }), block({ source: '203.0.113.9', untilMs: NOW })];
     await store.saveBlocks(saved);

@@ -105,6 +105,13 @@ export class StateStore {
     return saved.blocks.filter(isSavedBlock).filter(({ untilMs }) => untilMs > nowMs);
   }
 
+  /** What an agent of this boot saved last, for tables that cannot be read; undefined when none did. @throws PortcullisError StateUnreadable */
+  async loadBlocksOfThisBoot(nowMs: number): Promise<readonly SavedBlock[] | undefined> {
+    const saved = await this.#load(BLOCKS_FILE);
+    if (!isRecord(saved) || saved.bootId !== bootId() || !Array.isArray(saved.blocks)) return undefined;
+    return saved.blocks.filter(isSavedBlock).filter(({ untilMs }) => untilMs > nowMs);
+  }
+
   async saveBlocks(blocks: readonly SavedBlock[]): Promise<void> {
     const text = JSON.stringify({ formatVersion: FORMAT_VERSION, bootId: bootId(), blocks });
     if (text === this.#savedBlocks) return;

@@ -171,21 +171,88 @@ describe('a pin path', () => {
   it.each([
     ['another version', { offset: 4, value: 2 }, 'LayoutMismatch'],
     ['another program', { offset: 0, value: 0x12345678 }, 'LayoutForeign'],
-  ])('that holds tables of %s is refused, never misread, and stays in force', async (_, change, code) => {
-    await using host = await GuardedHost.create();
-    host.write('guard', portScanPolicy('guard'));
-    const agent = await host.start();
-    await agent.stop();
-    await host.scan(20);
-    const program = await host.xdp();
-    await overwriteLayout(host, change);
+  ])(
+    'that holds tables of %s is refused without saved blocks, never misread, and stays in force',
+    async (_, change, code) => {
+      await using host = await GuardedHost.create();
+      host.write('guard', portScanPolicy('guard'));
+      const agent = await host.start();
+      await agent.stop();
+      await host.scan(20);
+      const program = await host.xdp();
+      await overwriteLayout(host, change);
 
-    const refused = await host.launch().command.ended;
-    expect(refused.code).toBe(1);
-    expect(refused.stderr).toContain(code);
-    expect(refused.stderr).toContain(host.pinPath);
-    expect((await host.ask(['blocked'])).stderr).toContain(code);
-    expect(await host.xdp()).toEqual(program);
+      const refused = await host.launch().command.ended;
+      expect(refused.code).toBe(1);
+      expect(refused.stderr).toContain(code);
+      expect(refused.stderr).toContain(host.pinPath);
+      expect((await host.ask(['blocked'])).stderr).toContain(code);
+      expect(await host.xdp()).toEqual(program);
+      expect(await host.answers()).toBe(false);
+      expect(await host.reached()).toBe(distinctTargets - 1);
+    },
+  );
+});
+
+describe('tables of another layout', () => {
+  const another = { offset: 4, value: 77 };
+
+  it('give way to new ones that hold the saved blocks, and no packet of a blocked source passes meanwhile', async () => {
+    await using host = await GuardedHost.create();
+    const state = ['--state', join(host.net.folder(), 'state')];
+    const [manualAddress] = otherAddresses;
+    host.write('guard', portScanPolicy('guard'));
+    const first = await host.start(state);
+    await host.scan(20);
+    expect(await host.ask(['block', manualAddress, '--for', '1h', '--reason', 'by hand'])).toMatchObject({ code: 0 });
+    const before = await host.blocks();
+    const blocked = [attackerAddress, manualAddress];
+    const reached = () => Promise.all(blocked.map((source) => host.reached(source)));
+    const reachedBefore = await reached();
+    const floods = blocked.map((source) =>
+      host.attacker.spawn(['hping3', '-q', '-n', '-S', '-a', source, '-p', '1000', '-i', 'u1000', victimAddress]),
+    );
+    const sentBefore = await host.sent();
+    await first.stop();
+    const program = await host.xdp();
+    await overwriteLayout(host, another);
+
+    const second = await host.start(state);
+    expect(second.events('datapath-opened')).toMatchObject([{ adopted: true, interfaces: 1, replacesLayout: 77 }]);
+    expect(second.events('blocks-restored')).toMatchObject([{ restored: 2 }]);
+    expect((await host.xdp())!.id).not.toBe(program!.id);
+    const after = await host.blocks();
+    expect(after.map(({ source }) => source).sort()).toEqual(before.map(({ source }) => source).sort());
+    await waitFor(async () => (await host.blocks()).every(({ packetsDropped }) => packetsDropped > 200), 10_000, {
+      what: 'the floods to be dropped by the new tables',
+    });
+
+    // And they are the ones that are pinned: the next agent adopts them.
+    await second.crash();
+    const third = await host.start(state);
+    const [opened] = third.events('datapath-opened');
+    expect(opened).toMatchObject({ adopted: true });
+    expect(opened).not.toHaveProperty('replacesLayout');
+    expect((await host.blocks()).map(({ source }) => source).sort()).toEqual(blocked.toSorted());
+    for (const flood of floods) flood.kill();
+    expect(await reached()).toEqual(reachedBefore);
+    console.log(
+      `figure: another layout: ${(await host.sent()) - sentBefore} packets of blocked sources sent, 0 passed`,
+    );
+  });
+
+  it('are left half replaced by a crash, and the next agent begins anew', async () => {
+    await using host = await GuardedHost.create();
+    const state = ['--state', join(host.net.folder(), 'state')];
+    host.write('guard', portScanPolicy('guard'));
+    const first = await host.start(state);
+    await host.scan(20);
+    await first.stop();
+    // As an agent writes it before it touches a pin.
+    await overwriteLayout(host, { offset: 4, value: 0 });
+    const second = await host.start(state);
+    expect(second.events('datapath-opened')).toMatchObject([{ adopted: true, replacesLayout: 0 }]);
+    expect(await host.blocks()).toMatchObject([{ source: attackerAddress }]);
     expect(await host.answers()).toBe(false);
     expect(await host.reached()).toBe(distinctTargets - 1);
   });
