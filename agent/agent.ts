@@ -34,6 +34,7 @@ import { type Log, logFinding, logTelemetry } from './telemetry/log.ts';
 import { AgentMetrics, countBlocked } from './telemetry/metrics.ts';
 import { ScanRecorder } from './telemetry/scans.ts';
 import { TableFindings } from './telemetry/table-findings.ts';
+import { removeTraces } from './uninstall.ts';
 import { version } from './version.ts';
 
 const SECOND_MS = 1000;
@@ -168,8 +169,8 @@ export class Agent {
     return agent;
   }
 
-  /** Until `signal` aborts; then everything is written down and let go, and nothing detached. */
-  async run(signal: AbortSignal): Promise<void> {
+  /** Until `signal` aborts; then everything is written down and let go, and nothing detached. `removed`: of a node that is to be left. */
+  async run(signal: AbortSignal): Promise<'kept' | 'removed'> {
     const end = new AbortController();
     const ending = AbortSignal.any([signal, end.signal]);
     const statusFile =
@@ -189,7 +190,7 @@ export class Agent {
     const loops = [
       this.#supply.run(ending, (snapshot) => {
         this.#policies = snapshot;
-        this.#breakGlass.setAnnotation(snapshot.cluster?.breakGlass ?? false);
+        if (snapshot.cluster !== undefined) this.#breakGlass.setCluster(snapshot.cluster);
         this.#applying.request();
       }),
       this.#breakGlass.run(ending),
@@ -214,14 +215,17 @@ export class Agent {
       await Promise.allSettled(loops);
       this.#scans.flush();
       this.#connections.flush();
-      await this.#save();
-      if (statusFile) {
+      const isLeft = signal.aborted && this.#breakGlass.reason === 'Uninstall';
+      if (!isLeft) await this.#save();
+      if (statusFile && !isLeft) {
         const done = AbortSignal.abort();
         statusFile.offer(() => this.#status());
         await statusFile.run(done);
       }
       this.#datapath.close();
+      if (isLeft) await removeTraces(this.#settings, this.#state);
     }
+    return this.#breakGlass.reason === 'Uninstall' ? 'removed' : 'kept';
   }
 
   /** Of the newest that is known: what the source gave, what the host looks like, and whether anything is to be attached. */

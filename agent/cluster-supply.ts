@@ -5,6 +5,7 @@ import { openKubeClient } from '../kube/http-client.ts';
 import type { ReflectorLog } from '../kube/reflector.ts';
 import { KubeMetrics } from '../kube/reflector-metrics.ts';
 import { resources } from '../kube/resources.ts';
+import { ScrapeReview } from '../kube/scrape-review.ts';
 import type { Finding } from './finding.ts';
 import type { PolicySupply, SupplyParts } from './policy-supply.ts';
 import { registerReportMetrics } from './report/report-metrics.ts';
@@ -52,6 +53,11 @@ export async function openCluster({ settings, state, log, registry }: SupplyPart
     onError: (error) => log.logger.debug({ event: 'report-failed', err: error }, `report: ${messageOf(error)}`),
   });
   registerReportMetrics(registry, reporter);
+  const review = new ScrapeReview({
+    client,
+    onError: (err) =>
+      log.logger.warn({ event: 'scrape-review', err }, 'no scrape is let in: the API server cannot be asked'),
+  });
   return {
     hasLastGood: saved !== undefined,
     waitsFor: `the API server ${client.server}`,
@@ -75,6 +81,7 @@ export async function openCluster({ settings, state, log, registry }: SupplyPart
     },
     findings: () => [...source.findings(), ...(reportFinding ? [reportFinding] : [])],
     offerReport: (build) => reporter.offer(() => build({ name: nodeName })),
+    scrapeAccess: settings.metricsAuthorization === 'TokenReview' ? review.access : undefined,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Registry } from 'prom-client';
+import type { ScrapeAccess } from '../cli/scrape-access.ts';
 import type { Finding } from './finding.ts';
 import type { NodeReportObject } from './report/node-report.ts';
 import type { RunSettings } from './settings.ts';
@@ -20,6 +21,8 @@ export interface PolicySupply {
   findings(): readonly Finding[];
   /** Offers the report of this node; `build` is called when its turn comes. Nobody wants one of a host without cluster. */
   readonly offerReport?: (build: (node: { readonly name: string }) => NodeReportObject) => void;
+  /** Who may scrape, where that is asked of an API server. */
+  readonly scrapeAccess?: ScrapeAccess | undefined;
 }
 
 export interface SupplyParts {

@@ -1,10 +1,9 @@
+import { type MetricsSettings, metricsSettingTable } from '../cli/metrics-settings.ts';
 import {
   absolutePath,
   duration,
   integer,
-  type ListenAddress,
   labels,
-  listenAddress,
   nextPowerOfTwo,
   objectName,
   oneOf,
@@ -17,7 +16,7 @@ import type { SettingTable } from '../cli/settings.ts';
 import type { LogLevel } from './telemetry/log.ts';
 
 /** Everything that `run` can be told, read and checked. */
-export interface RunSettings {
+export interface RunSettings extends MetricsSettings {
   /** Either this, or `kubernetes` with `nodeName`. */
   readonly policies: string | undefined;
   readonly kubernetes: boolean;
@@ -28,8 +27,6 @@ export interface RunSettings {
   readonly state: string | undefined;
   readonly pinPath: string;
   readonly statusFile: string | undefined;
-  /** Null: no metrics are served. */
-  readonly metricsAddress: ListenAddress | null;
   readonly xdpMode: 'auto' | 'native' | 'generic';
   readonly nodeLabels: Readonly<Record<string, string>>;
   /** Canonical prefixes. */
@@ -176,13 +173,7 @@ export const settingTable: SettingTable<RunSettings> = {
     form: path('FILE'),
     description: 'JSON file that is rewritten with the status after changes, at most once a second.',
   },
-  metricsAddress: {
-    flag: 'metrics-address',
-    group: 'Reporting',
-    form: listenAddress,
-    default: '127.0.0.1:9469',
-    description: 'Where /metrics, /healthz and /readyz are served over HTTP; port 0 takes a free one.',
-  },
+  ...metricsSettingTable(9469),
   logLevel: {
     flag: 'log-level',
     group: 'Reporting',

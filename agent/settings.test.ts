@@ -35,6 +35,8 @@ describe('run', () => {
       pinPath: '/sys/fs/bpf/portcullis',
       statusFile: undefined,
       metricsAddress: { host: '127.0.0.1', port: 9469 },
+      metricsTlsFolder: undefined,
+      metricsAuthorization: 'None',
       xdpMode: 'auto',
       nodeLabels: {},
       neverBlock: [],
@@ -86,6 +88,15 @@ describe('run', () => {
     expect(refusal(['run', ...args])).toMatchObject({ code: 'BadSetting', field });
   });
 
+  test.each([
+    [['--kubernetes', '--node-name=n'], /TLS|tls\.crt/],
+    [['--policies=/p', '--metrics-tls-folder=/t'], /firewall/],
+  ])('refuses to ask an API server for whom to serve without TLS, and without an API server: %s', (args, remedy) => {
+    const refused = refusal(['run', ...args, '--metrics-authorization=TokenReview']);
+    expect(refused).toMatchObject({ code: 'BadSetting', field: '--metrics-authorization' });
+    expect(refused.remedy).toMatch(remedy);
+  });
+
   test('takes each setting as a flag or as a variable, and the flag wins', () => {
     const given: Record<keyof RunSettings, [string, unknown, string]> = {
       policies: ['/a', '/a', '/b'],
@@ -99,6 +110,8 @@ describe('run', () => {
       pinPath: ['/a', '/a', '/b'],
       statusFile: ['/a', '/a', '/b'],
       metricsAddress: ['[::1]:0', { host: '::1', port: 0 }, 'off'],
+      metricsTlsFolder: ['/a', '/a', '/b'],
+      metricsAuthorization: ['TokenReview', 'TokenReview', 'None'],
       xdpMode: ['generic', 'generic', 'native'],
       nodeLabels: ['a=1,example.com/b=', { a: '1', 'example.com/b': '' }, 'c=2'],
       neverBlock: ['192.0.2.7,2001:DB8::/32', ['192.0.2.7/32', '2001:db8::/32'], '10.0.0.0/8'],
@@ -124,10 +137,11 @@ describe('run', () => {
       [string, unknown, string],
     ][]) {
       const { flag } = settingTable[name];
-      const isOfCluster = ['kubernetes', 'nodeName', 'kubeconfig'].includes(name);
+      const isOfCluster = ['kubernetes', 'nodeName', 'kubeconfig', 'metricsAuthorization'].includes(name);
       const cluster = [
         ...(name === 'kubernetes' ? [] : ['--kubernetes']),
         ...(name === 'nodeName' ? [] : ['--node-name=n']),
+        ...(name === 'metricsAuthorization' ? ['--metrics-tls-folder=/t'] : []),
       ];
       const policies = isOfCluster ? cluster : name === 'policies' ? [] : ['--policies', '/p'];
       const variable = environmentName(flag);

@@ -8,6 +8,7 @@ import {
   readValue,
   takeArguments,
 } from '../cli/flags.ts';
+import { checkMetricsSettings } from '../cli/metrics-settings.ts';
 import { blockDuration, blockReason, oneOf, source } from '../cli/setting-values.ts';
 import {
   type Environment,
@@ -122,12 +123,13 @@ const commandName = (text: string): CommandName => readCommandName(text, command
 function readRunSettings(values: GivenFlags['values'], env: Environment): RunSettings {
   const read = readSettings(settingTable, values, env);
   checkSource(read);
+  checkMetricsSettings(read);
   return read;
 }
 
 /** Policies come from a directory or from an API server, and each has settings of its own. */
 function checkSource(settings: RunSettings): void {
-  const { policies, kubernetes, nodeName, kubeconfig, nodeLabels } = settings;
+  const { policies, kubernetes, nodeName, kubeconfig, nodeLabels, metricsAuthorization } = settings;
   const refuse = (flag: string, problem: string, remedy: string) =>
     new PortcullisError('BadSetting', `--${flag} ${problem}`, { field: `--${flag}`, remedy });
   if (!kubernetes) {
@@ -135,6 +137,10 @@ function checkSource(settings: RunSettings): void {
       throw missing(settingTable.policies, ', or --kubernetes to take them from an API server');
     if (nodeName !== undefined) throw refuse('node-name', 'has no meaning without --kubernetes', 'Leave it out.');
     if (kubeconfig !== undefined) throw refuse('kubeconfig', 'has no meaning without --kubernetes', 'Leave it out.');
+    if (metricsAuthorization === 'TokenReview') {
+      const remedy = 'Leave it out, and let --metrics-address or a firewall keep others out.';
+      throw refuse('metrics-authorization', 'TokenReview asks an API server, and needs --kubernetes', remedy);
+    }
     return;
   }
   if (policies !== undefined) {

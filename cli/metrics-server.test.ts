@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect } from 'node:net';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type Health, type MetricsServer, startMetricsServer } from './metrics-server.ts';
 
 let stop: AbortController;
@@ -9,6 +9,7 @@ let server: MetricsServer;
 let health: Health;
 let fail: Error | undefined;
 let errors: unknown[];
+let refused: string[];
 let renders: number;
 let renderMs: number;
 
@@ -17,10 +18,12 @@ beforeEach(async () => {
   health = { live: '', ready: '' };
   fail = undefined;
   errors = [];
+  refused = [];
   renders = 0;
   renderMs = 0;
   server = await startMetricsServer({
     address: { host: '127.0.0.1', port: 0 },
+    metrics: { refused: (reason) => refused.push(reason), tlsFailed: () => {} },
     render: async () => {
       renders++;
       if (fail !== undefined) throw fail;
@@ -115,6 +118,26 @@ test('headers are bounded', async () => {
   expect((await get('/metrics', 'GET', { 'x-long': 'a'.repeat(20_000) })).status).toBe(431);
 });
 
+test('who sends nothing is cut off, and takes no more connections than a host may have', async () => {
+  const { host, port } = server.address;
+  const silent = Array.from({ length: 30 }, () => {
+    const socket = connect(port, host);
+    socket.on('error', () => {});
+    // Who does not read does not hear of the end either.
+    socket.resume();
+    return { socket, gone: new Promise((resolve) => socket.once('close', resolve)) };
+  });
+  try {
+    await vi.waitFor(() => expect(refused).toHaveLength(30 - 16));
+    expect(new Set(refused)).toEqual(new Set(['too-many-connections']));
+    // Those that were admitted, at the latest after the time for headers.
+    await Promise.all(silent.map(({ gone }) => gone));
+    expect((await get('/healthz')).status).toBe(200);
+  } finally {
+    for (const { socket } of silent) socket.destroy();
+  }
+});
+
 test('aborting ends it although a client keeps its connection open', async () => {
   const socket = connect(server.address.port, server.address.host);
   socket.on('error', () => {});
@@ -130,6 +153,7 @@ test('an address that is taken is refused by name', async () => {
   const taken = { host: server.address.host, port: server.address.port };
   const second = startMetricsServer({
     address: taken,
+    metrics: { refused: () => {}, tlsFailed: () => {} },
     render: async () => '',
     contentType: 'text/plain',
     health: () => health,

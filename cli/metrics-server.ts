@@ -1,7 +1,12 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
 import { PortcullisError } from '../api/errors.ts';
+import { ConnectionLimit } from './connection-limit.ts';
+import type { KeyPairFolder } from './key-pair.ts';
+import { type Refusal, refusals, type ScrapeAccess } from './scrape-access.ts';
+import type { ServerMetrics } from './server-metrics.ts';
 
 export interface Health {
   /** Empty while the program does its work, else why it had better be started anew. */
@@ -17,9 +22,9 @@ export interface MetricsServer {
   readonly closed: Promise<void>;
 }
 
-// A scraper needs one connection and 200 bytes of headers; the rest of these bounds is room for people with curl.
-const maxConnections = 32;
+// A scraper sends 200 bytes of headers, with a token 1,500; the rest of these bounds is room for people with curl.
 const maxHeaderBytes = 8 * 1024;
+const handshakeTimeoutMs = 5_000;
 const headersTimeoutMs = 5_000;
 const requestTimeoutMs = 10_000;
 const idleTimeoutMs = 15_000;
@@ -31,34 +36,53 @@ const plainText = 'text/plain; charset=utf-8';
 
 /**
  * Serves /metrics, /healthz and /readyz until `signal` aborts. Throws BadSetting, which names `--metrics-address`, when it
- * cannot listen there.
+ * cannot listen there, or `--metrics-tls-folder`, when no key pair is there.
  */
 export async function startMetricsServer(options: {
   readonly address: { readonly host: string; readonly port: number };
+  /** With it TLS is spoken. A new pair in it that cannot be used leaves the one before in place. */
+  readonly keyPairs?: KeyPairFolder | undefined;
+  /** Who may scrape; everybody when absent. Health is for everybody: whoever probes it has no token. */
+  readonly access?: ScrapeAccess | undefined;
+  readonly metrics: Pick<ServerMetrics, 'refused' | 'tlsFailed'>;
   readonly render: () => Promise<string>;
   readonly contentType: string;
   readonly health: () => Health;
   readonly signal: AbortSignal;
-  /** Told of a scrape that failed; the scraper gets 500. */
+  /** Told of a scrape that failed, where the scraper gets 500, and of a key pair that cannot be used. */
   readonly onError: (error: unknown) => void;
 }): Promise<MetricsServer> {
   const render = rested(options.render);
-  const server = createServer(
-    {
-      maxHeaderSize: maxHeaderBytes,
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: requestTimeoutMs,
-      connectionsCheckingInterval: 1000,
-    },
-    (request, response) => {
-      answer(request, response).catch((error: unknown) => {
-        options.onError(error);
-        if (response.headersSent) response.destroy();
-        else send(response, 500, 'the metrics could not be read; the log says why\n');
-      });
-    },
-  );
-  server.maxConnections = maxConnections;
+  const { keyPairs, access, metrics, signal } = options;
+  const bounds: ServerOptions = {
+    maxHeaderSize: maxHeaderBytes,
+    headersTimeout: headersTimeoutMs,
+    requestTimeout: requestTimeoutMs,
+    connectionsCheckingInterval: 1000,
+  };
+  const listener = (request: IncomingMessage, response: ServerResponse): void => {
+    answer(request, response).catch((error: unknown) => {
+      options.onError(error);
+      if (response.headersSent) response.destroy();
+      else send(response, 500, 'the metrics could not be read; the log says why\n');
+    });
+  };
+  const tlsServer =
+    keyPairs && createTlsServer({ ...bounds, ...keyPairs.read(), handshakeTimeout: handshakeTimeoutMs }, listener);
+  const server = tlsServer ?? createServer(bounds, listener);
+  const limit = new ConnectionLimit();
+  /** Those in the middle of a handshake too, which the server does not know of yet. */
+  const sockets = new Set<Socket>();
+  // Before any byte of it is read.
+  server.prependListener('connection', (socket: Socket) => {
+    if (limit.admit(socket)) {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+      return;
+    }
+    metrics.refused('too-many-connections');
+    socket.destroy();
+  });
   server.keepAliveTimeout = idleTimeoutMs;
   server.setTimeout(idleTimeoutMs);
 
@@ -72,12 +96,22 @@ export async function startMetricsServer(options: {
       return;
     }
     const path = request.url?.split('?', 1)[0];
-    if (path === '/metrics') send(response, 200, await render(), options.contentType);
-    else if (path === '/healthz') sendHealth(response, options.health().live);
+    if (path === '/metrics') {
+      const verdict = access === undefined ? 'allowed' : await access(request.headers.authorization);
+      if (verdict === 'allowed') send(response, 200, await render(), options.contentType);
+      else refuse(response, verdict);
+    } else if (path === '/healthz') sendHealth(response, options.health().live);
     else if (path === '/readyz') {
       const { live, ready } = options.health();
       sendHealth(response, live || ready);
     } else send(response, 404, 'there are /metrics, /healthz and /readyz\n');
+  }
+
+  function refuse(response: ServerResponse, reason: Refusal): void {
+    metrics.refused(reason);
+    const { status, says } = refusals[reason];
+    if (status === 401) response.setHeader('WWW-Authenticate', 'Bearer');
+    send(response, status, `${says}\n`);
   }
 
   const { host, port } = options.address;
@@ -96,14 +130,27 @@ export async function startMetricsServer(options: {
   server.on('error', options.onError);
   const bound = server.address() as AddressInfo;
   // Not events.once(): it would reject at an 'error' event, and nobody may be waiting yet.
-  const closed = new Promise<void>((resolve) => server.once('close', () => resolve()));
+  const ended = new Promise<void>((resolve) => server.once('close', () => resolve()));
   const close = () => {
     server.close();
-    server.closeAllConnections();
+    for (const socket of sockets) socket.destroy();
   };
-  if (options.signal.aborted) close();
-  else options.signal.addEventListener('abort', close, { once: true });
-  return { address: { host: bound.address, port: bound.port }, closed };
+  if (signal.aborted) close();
+  else signal.addEventListener('abort', close, { once: true });
+  let toldTrouble = '';
+  const watching = keyPairs?.watch(signal, {
+    onPair: (pair) => {
+      toldTrouble = '';
+      tlsServer?.setSecureContext(pair);
+    },
+    onError: (error) => {
+      metrics.tlsFailed();
+      const trouble = String(error);
+      if (trouble !== toldTrouble) options.onError(error);
+      toldTrouble = trouble;
+    },
+  });
+  return { address: { host: bound.address, port: bound.port }, closed: Promise.all([ended, watching]).then(() => {}) };
 }
 
 /** One rendering at a time, for all who ask meanwhile and for some time after it; one that failed is forgotten at once. */

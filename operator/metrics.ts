@@ -1,4 +1,5 @@
 import { Gauge, type Registry } from 'prom-client';
+import { ServerMetrics } from '../cli/server-metrics.ts';
 import { eventMetrics } from '../kube/event-metrics.ts';
 import type { EventObserver } from '../kube/events.ts';
 import type { LeaderChange } from '../kube/leader.ts';
@@ -12,6 +13,7 @@ export interface OperatorMetrics {
   readonly queues: WorkQueueMetrics;
   readonly events: EventObserver;
   readonly leaderChanged: (change: LeaderChange) => void;
+  readonly server: ServerMetrics;
 }
 
 export function operatorMetrics(registry: Registry, version: string, leaseName: string): OperatorMetrics {
@@ -26,5 +28,6 @@ export function operatorMetrics(registry: Registry, version: string, leaseName: 
     queues: new WorkQueueMetrics(registry),
     events: eventMetrics(registry),
     leaderChanged: leaderMetrics(registry, leaseName),
+    server: new ServerMetrics(registry),
   };
 }

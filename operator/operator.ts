@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { collectDefaultMetrics, Registry } from 'prom-client';
+import { KeyPairFolder } from '../cli/key-pair.ts';
 import { startMetricsServer } from '../cli/metrics-server.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { type Clock, systemClock } from '../kube/clock.ts';
@@ -8,6 +9,7 @@ import { EventRecorder } from '../kube/events.ts';
 import { openKubeClient } from '../kube/http-client.ts';
 import { LeaderElector } from '../kube/leader.ts';
 import type { ReflectorLog } from '../kube/reflector.ts';
+import { ScrapeReview } from '../kube/scrape-review.ts';
 import type { ControllerContext, Logger } from './controller.ts';
 import { lead } from './lead.ts';
 import { leaderClient } from './leader-client.ts';
@@ -185,8 +187,17 @@ export class Operator {
   }
 
   async #serve(address: { readonly host: string; readonly port: number }, loops: Loops, signal: AbortSignal) {
+    const { metricsTlsFolder, metricsAuthorization } = this.#settings;
+    const review = new ScrapeReview({
+      client: this.#client,
+      onError: (err) =>
+        this.#logger.warn({ event: 'scrape-review', err }, 'no scrape is let in: the API server cannot be asked'),
+    });
     const server = await startMetricsServer({
       address,
+      keyPairs: metricsTlsFolder === undefined ? undefined : new KeyPairFolder(metricsTlsFolder),
+      access: metricsAuthorization === 'TokenReview' ? review.access : undefined,
+      metrics: this.#metrics.server,
       render: () => this.#registry.metrics(),
       contentType: this.#registry.contentType,
       health: () => ({ live: loops.notLive(), ready: loops.notReady() }),

@@ -1,15 +1,15 @@
 import type { LogLevel } from '../agent/telemetry/log.ts';
-import { duration, integer, type ListenAddress, listenAddress, oneOf, path, prefixes } from '../cli/setting-values.ts';
+import { type MetricsSettings, metricsSettingTable } from '../cli/metrics-settings.ts';
+import { duration, integer, oneOf, path, prefixes } from '../cli/setting-values.ts';
 import type { SettingTable } from '../cli/settings.ts';
 import { dnsLabel } from './setting-values.ts';
 
 /** Everything that `run` can be told, read and checked. */
-export interface OperatorSettings {
+export interface OperatorSettings extends MetricsSettings {
   readonly kubeconfig: string | undefined;
   readonly namespace: string;
   /** Canonical prefixes. */
   readonly neverBlock: readonly string[];
-  readonly metricsAddress: ListenAddress | null;
   readonly logLevel: LogLevel;
   readonly reportStaleAfterMs: number;
   readonly statusIntervalMs: number;
@@ -180,13 +180,7 @@ export const operatorSettingTable: SettingTable<OperatorSettings> = {
     description:
       'Whether Events name the sources that were blocked. They are personal data, and whoever may view the namespace default reads Events.',
   },
-  metricsAddress: {
-    flag: 'metrics-address',
-    group: 'Reporting',
-    form: listenAddress,
-    default: '127.0.0.1:9470',
-    description: 'Where /metrics, /healthz and /readyz are served over HTTP; port 0 takes a free one.',
-  },
+  ...metricsSettingTable(9470),
   logLevel: {
     flag: 'log-level',
     group: 'Reporting',

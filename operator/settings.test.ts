@@ -51,6 +51,13 @@ describe('settings', () => {
     ]);
   });
 
+  it('let tokens cross no network in clear text', () => {
+    const tokens = ['--metrics-authorization=TokenReview'];
+    expect(refusal(['run', ...tokens])).toMatchObject({ code: 'BadSetting', field: '--metrics-authorization' });
+    expect(refusal(['run', ...tokens]).remedy).toContain('--metrics-tls-folder');
+    expect(settings([...tokens, '--metrics-tls-folder=/t']).metricsAuthorization).toBe('TokenReview');
+  });
+
   it('take what --help says is their default', () => {
     for (const { flag, default: value } of Object.values(operatorSettingTable)) {
       if (value === undefined || value === '') continue;

@@ -1,5 +1,6 @@
 import { PortcullisError } from '../api/errors.ts';
 import { readCommandName, readFlags, type TypedCommand, takeArguments } from '../cli/flags.ts';
+import { checkMetricsSettings } from '../cli/metrics-settings.ts';
 import { type Environment, readSettings, settingsHelp, syntaxOf } from '../cli/settings.ts';
 import { type OperatorSettings, operatorSettingTable } from './settings-table.ts';
 
@@ -45,6 +46,7 @@ function applyCrdsCommand(command: TypedCommand, args: readonly string[], env: E
 
 /** What no form of a single value can say. */
 function checkTogether(settings: OperatorSettings): OperatorSettings {
+  checkMetricsSettings(settings);
   const { leaseDurationMs, leaseRenewDeadlineMs, leaseRetryPeriodMs } = settings;
   if (leaseRenewDeadlineMs >= leaseDurationMs) {
     throw new PortcullisError('BadSetting', '--lease-renew-deadline is not shorter than --lease-duration', {

@@ -10,8 +10,10 @@ test('docs/operator.md is what npm run generate writes', () => {
   expect(committed).toBe(fresh);
 });
 
-test('every metric that a source of the operator or of kube/ names is documented, word by word', () => {
-  const sources = ['operator/**/*.ts', 'kube/**/*.ts'].flatMap((pattern) => globSync(pattern, { cwd: root }));
+test('every metric that a source of the operator, of kube/ or of cli/ names is documented, word by word', () => {
+  const sources = ['operator/**/*.ts', 'kube/**/*.ts', 'cli/*.ts'].flatMap((pattern) =>
+    globSync(pattern, { cwd: root }),
+  );
   const named = sources
     .filter((source) => !source.endsWith('.test.ts'))
     .flatMap((source) => {

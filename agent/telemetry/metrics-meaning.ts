@@ -37,6 +37,10 @@ export const metricsMeaning: Readonly<Record<string, string>> = {
     'Attempts to apply the policies that failed since this agent was started; what was in force before stays.',
   portcullis_apply_duration_seconds:
     'Time from a change to its being in force in the kernel, without the wait for the file to settle.',
+  portcullis_scrapes_refused_total:
+    'Scrapes that were refused, by `reason`, and connections beyond 8 of one host or 32 of all. See [TLS and tokens](#tls-and-tokens).',
+  portcullis_metrics_tls_failures_total:
+    'Looks at tls.crt and tls.key, every 10 seconds, that found a pair which cannot be used; the one before stays until it expires.',
   portcullis_kube_watch_age_seconds:
     'With `--kubernetes`: time since the API server last told something of this kind. It is asked after 190 seconds of silence, so much more means that it does not answer; what was last known stays in force.',
   portcullis_kube_watch_restarts_total:

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { ServerMetrics } from '../../cli/server-metrics.ts';
 import type { BlockRecord, DatapathView } from '../datapath/view.ts';
 import type { Finding } from '../finding.ts';
 
@@ -108,6 +109,8 @@ export class AgentMetrics {
     'When the policies were last applied without a failure; 0 before the first time.',
   );
   readonly #applyFailures = this.#counter('apply_failures_total', 'Attempts to apply the policies that failed.');
+  /** Of the server that gives these metrics out. */
+  readonly server = new ServerMetrics(this.registry);
   readonly #applyDuration: Histogram;
   readonly #residentBytes: Gauge;
   readonly #cpuSeconds: Counter;
