@@ -30,7 +30,7 @@ check: ## Types, lint, unit tests and packet tests: under two minutes
 	@FUZZ_DOCUMENTS=2000 MODEL_PACKETS=50000 node scripts/run-tests.ts types lint unit packets
 
 test: ## Everything, on a fresh machine too; the last line says how many passed, failed and were skipped
-	@$(SETUP) build test cluster nodes images
+	@$(SETUP) build test cluster nodes images monitoring
 	@node scripts/build.mjs
 	@node scripts/run-tests.ts
 
@@ -54,18 +54,19 @@ kernels: ## Boot older kernels under QEMU, without KVM, and run the datapath in 
 	@node scripts/build.mjs
 	@node test/kernels/run.ts $(KERNELS)
 
-cluster: ## Start a cluster to play with, in the background: a real API server, operator, two nodes, an attacker
-	@$(SETUP) build demo cluster
+cluster: ## Start a cluster to play with, in the background: a real API server, two real nodes, an attacker
+	@$(SETUP) build demo cluster nodes images
 	@node scripts/build.mjs
 	@node scripts/cluster.ts start
 
 cluster-stop: ## End that cluster
 	@node scripts/cluster.ts stop
 
-guide: ## Run the commands of docs/kubernetes.md and docs/rights.md on a real API server and write down what they print
-	@$(SETUP) build test cluster
+guide: ## Run the commands of docs/kubernetes.md and docs/rights.md on a real cluster and write down what they print
+	@$(SETUP) build test cluster nodes images monitoring
 	@node scripts/build.mjs
-	@UPDATE_GUIDE=1 vitest run --project cluster test/cluster/guide.test.ts test/cluster/rights.test.ts
+	@UPDATE_GUIDE=1 vitest run --project nodes test/cluster/real-nodes/playground.test.ts
+	@UPDATE_GUIDE=1 vitest run --project cluster test/cluster/rights.test.ts
 
 long-model: ## Compare the BPF program with its model on 1,000,000 random packets
 	@$(SETUP) build

@@ -3,8 +3,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PrometheusUnavailable, prometheusBinaries } from '../test/chart/prometheus.ts';
 import { ControlPlaneUnavailable, controlPlaneBinaries } from '../test/cluster/control-plane/build.ts';
-import { nodeBinaries, RealNodesUnavailable } from '../test/cluster/real-nodes/build.ts';
+import { helmBinary, nodeBinaries, RealNodesUnavailable } from '../test/cluster/real-nodes/build.ts';
 import { findBuilder, NoImageBuilder } from './images/builder.ts';
 import {
   failedSuite,
@@ -29,11 +30,12 @@ const commands: Readonly<Record<string, readonly string[]>> = {
  * the second lane prints is shown when its suite ends, so that the two are not mixed.
  */
 const lanes: readonly (readonly string[])[] = [
-  [...Object.keys(commands), 'unit', 'packets', 'images', 'life'],
+  [...Object.keys(commands), 'unit', 'chart', 'packets', 'images', 'life'],
   ['cluster', 'nodes'],
 ];
 /** What a suite needs and a machine may not have. Builds it where that can be, which takes some minutes the first time. */
 const needs: Readonly<Record<string, () => unknown>> = {
+  chart: async () => [await helmBinary(), prometheusBinaries()],
   cluster: () => controlPlaneBinaries(),
   images: () => findBuilder(),
   nodes: () => nodeBinaries(),
@@ -111,7 +113,7 @@ async function obstacleOf(suite: string): Promise<string | undefined> {
     await needs[suite]?.();
     return undefined;
   } catch (error) {
-    const missing = [ControlPlaneUnavailable, RealNodesUnavailable, NoImageBuilder];
+    const missing = [ControlPlaneUnavailable, RealNodesUnavailable, NoImageBuilder, PrometheusUnavailable];
     if (missing.some((kind) => error instanceof kind)) return (error as Error).message;
     throw error;
   }

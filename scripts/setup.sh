@@ -1,7 +1,8 @@
 #!/bin/sh
 # Brings what the given groups of work need onto this machine, and nothing that is there already.
 #
-#   scripts/setup.sh [build] [demo] [test] [bench] [kernels] [cluster] [nodes] [images]      default: build
+#   scripts/setup.sh [build] [demo] [test] [bench] [kernels] [cluster] [nodes] [images] [monitoring]
+#      default: build
 #
 # Debian packages come by apt, which is asked only when something is missing; npm packages come by `npm ci`, which runs
 # only when package-lock.json is newer than what is installed. Safe to run again at any time.
@@ -13,6 +14,7 @@ min_clang=16
 # From 21 on Go fetches for itself the newer one that a module asks for.
 min_go=21
 packages=''
+wants_prometheus=''
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() {
@@ -75,6 +77,7 @@ group_demo() {
 group_test() {
   group_demo
   need_command git git
+  need_command systemd-analyze systemd
   need_command bpftool bpftool
   need_command nft nftables
   need_command tcpdump tcpdump
@@ -131,6 +134,13 @@ group_images() {
   builder_is_there || want buildah 'docker with a daemon and buildx, podman or buildah'
   need_command mmdebstrap mmdebstrap
   need_command tar tar
+}
+
+# Prometheus is not installed, since Debian's package starts a service: test/chart/prometheus.ts unpacks it, and Go builds Helm.
+group_monitoring() {
+  [ -n "${KUBEBUILDER_ASSETS:-}" ] || go_is_there || want GO "Go 1.$min_go or newer"
+  need_command dpkg-deb dpkg
+  wants_prometheus=yes
 }
 
 # A client of docker without its daemon builds nothing.
@@ -215,10 +225,12 @@ bootstrap_node() {
 [ $# -gt 0 ] || set -- build
 for group in "$@"; do
   case "$group" in
-    build | demo | test | bench | kernels | cluster | nodes | images) "group_$group" ;;
-    *) fail "unknown group $group: build, demo, test, bench, kernels, cluster, nodes or images" ;;
+    build | demo | test | bench | kernels | cluster | nodes | images | monitoring) "group_$group" ;;
+    *) fail "unknown group $group: build, demo, test, bench, kernels, cluster, nodes, images or monitoring" ;;
   esac
 done
 install_packages
 install_node_modules
+# The tests say once more what is missing, and the others can go on without it.
+[ -z "$wants_prometheus" ] || node_modules/.bin/node test/chart/prometheus.ts >/dev/null || true
 say "everything for \"$*\" is there"

@@ -17,9 +17,9 @@ export interface HelmResult {
 
 let helm: Promise<string> | undefined;
 
-/** Runs helm, built once or the one that HELM names, without a cluster, with `values` beside those of the chart. */
+/** Runs helm, built once, without a cluster, with `values` beside those of the chart. */
 export async function runHelm(args: readonly string[], values: object = {}): Promise<HelmResult> {
-  helm ??= process.env.HELM ? Promise.resolve(process.env.HELM) : helmBinary();
+  helm ??= helmBinary();
   // A kubeconfig of whoever runs the tests is none of theirs.
   const env = { ...process.env, KUBECONFIG: '/nonexistent' };
   const child = spawn(await helm, [...args, '--values', '-'], { env });

@@ -40,8 +40,8 @@ describe('the whole', () => {
       RoleBinding: 3,
       Service: 2,
       ServiceAccount: 4,
-      ValidatingAdmissionPolicy: 2,
-      ValidatingAdmissionPolicyBinding: 2,
+      ValidatingAdmissionPolicy: 3,
+      ValidatingAdmissionPolicyBinding: 3,
     });
   });
 
