@@ -9,6 +9,8 @@ let folder: string;
 let file: string;
 let seen: (BreakGlassReason | undefined)[];
 const stops: (() => Promise<void>)[] = [];
+const nothing = { breakGlass: false, uninstalled: false };
+const annotated = { ...nothing, breakGlass: true };
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'pc-test-'));
   file = join(folder, 'portcullis', 'break-glass');
@@ -64,20 +66,30 @@ test('hears of a file that is made, and of its end, once each', async () => {
 
 test('by an annotation holds until that is taken back', () => {
   const glass = open();
-  glass.setAnnotation(true);
-  glass.setAnnotation(true);
+  glass.setCluster(annotated);
+  glass.setCluster(annotated);
   expect(glass.reason).toBe('NodeAnnotation');
-  glass.setAnnotation(false);
+  glass.setCluster(nothing);
   expect(seen).toEqual(['NodeAnnotation', undefined]);
 });
 
 test('by a file does not end with the annotation', async () => {
   make();
   const glass = run();
-  glass.setAnnotation(true);
-  glass.setAnnotation(false);
+  glass.setCluster(annotated);
+  glass.setCluster(nothing);
   expect(glass.reason).toBe('File');
-  glass.setAnnotation(true);
+  glass.setCluster(annotated);
   rmSync(file);
   await waitFor(() => glass.reason === 'NodeAnnotation', 10_000);
+});
+
+test('by an uninstallation comes before a file, which holds on when that is taken back', () => {
+  make();
+  const glass = open();
+  glass.setCluster({ breakGlass: true, uninstalled: true });
+  expect(glass.reason).toBe('Uninstall');
+  expect(glass.finding).toMatchObject({ code: 'BreakGlass', remedy: expect.stringContaining('clusterfacts detach') });
+  glass.setCluster(nothing);
+  expect(seen).toEqual(['Uninstall', 'File']);
 });

@@ -66,6 +66,8 @@ export interface KubeClient {
   delete(resource: Resource, name: string, options?: At & { uid?: string; resourceVersion?: string }): Promise<void>;
   /** A GET of any path, such as /version. */
   raw<T>(path: string, signal?: AbortSignal): Promise<T>;
+  /** Of the service account whose token the next request carries; undefined with any other credentials. Rejects when they cannot be read. */
+  serviceAccountUid(): Promise<string | undefined>;
   /** Drops every connection, so that the next request opens a new one: for a connection that is stuck. */
   reconnect(): void;
   close(): Promise<void>;

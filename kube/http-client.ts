@@ -10,6 +10,7 @@ import { LineSplitter, LineTooLong } from './line-splitter.ts';
 import type { KubeList, KubeObject, KubeStatus, NewKubeObject, WatchEvent } from './objects.ts';
 import { pathOf, type Resource } from './resources.ts';
 import { Throttle } from './throttle.ts';
+import { serviceAccountUidOf } from './token-claims.ts';
 
 export interface KubeClientOptions {
   /** Path; absent: KUBECONFIG, then the pod's service account, then ~/.kube/config. */
@@ -236,6 +237,10 @@ class HttpKubeClient implements KubeClient {
 
   raw<T>(path: string, signal?: AbortSignal): Promise<T> {
     return this.#json({ verb: 'raw', method: 'GET', path }, signal);
+  }
+
+  async serviceAccountUid(): Promise<string | undefined> {
+    return serviceAccountUidOf((await this.#access.current()).headers.authorization);
   }
 
   reconnect(): void {

@@ -25,6 +25,7 @@ export function leaderClient(client: KubeClient, mayWrite: () => boolean): KubeC
     list: client.list.bind(client),
     watch: client.watch.bind(client),
     raw: client.raw.bind(client),
+    serviceAccountUid: () => client.serviceAccountUid(),
     reconnect: client.reconnect.bind(client),
     close: client.close.bind(client),
     create: guarded(client.create.bind(client)) as KubeClient['create'],

@@ -3,6 +3,7 @@ import { version } from '../agent/version.ts';
 import { PortcullisError } from '../api/errors.ts';
 import { tellFailure } from '../cli/failure.ts';
 import { runApplyCrds } from './crds/run-apply-crds.ts';
+import { runDetachAll } from './detach/run-detach-all.ts';
 import { Operator } from './operator.ts';
 import { type Command, type OperatorSettings, parseCommandLine } from './settings.ts';
 
@@ -17,6 +18,8 @@ const execute = async (command: Command): Promise<number> => {
     case 'apply-crds':
       // As below: connections of HTTP/2 may keep the process.
       return process.exit(await runApplyCrds(command.kubeconfig));
+    case 'detach-all':
+      return process.exit(await runDetachAll(command.settings));
     case 'run':
       // At once: taking down what HTTP/2 leaves behind was seen to keep Node.js busy for ever. The log is written out by then.
       return process.exit(await run(command.settings));

@@ -77,7 +77,7 @@ describe('a command line that is refused', () => {
     [['run', '--workers'], '--workers=VALUE'],
     [['run', '--namespace', '--workers', '2'], '--namespace=VALUE'],
     [['run', 'fast'], '--help'],
-    [['start'], 'The commands are run, apply-crds.'],
+    [['start'], 'The commands are run, apply-crds, detach-all.'],
     [['rn'], 'Did you mean run?'],
     [['--workers', '2'], 'portcullis-operator run --workers'],
     [['run', '--lease-renew-deadline', '15s'], 'shorter deadline'],
@@ -105,5 +105,31 @@ describe('help', () => {
     expect(parseCommandLine([], {})).toMatchObject({ name: 'help', exitCode: 2 });
     expect(parseCommandLine(['--help'], {})).toMatchObject({ name: 'help', exitCode: 0 });
     expect(parseCommandLine(['help', 'run'], {})).toMatchObject({ name: 'help', exitCode: 0 });
+  });
+});
+
+describe('detach-all', () => {
+  it('needs no flag, and takes its own alone', () => {
+    expect(parseCommandLine(['detach-all'], {})).toEqual({
+      name: 'detach-all',
+      settings: {
+        kubeconfig: undefined,
+        namespace: 'portcullis-system',
+        timeoutMs: 120_000,
+        reportStaleAfterMs: 720_000,
+      },
+    });
+    const flags = ['--namespace=guard', '--timeout=90s', '--kubeconfig=/k', '--report-stale-after=1m'];
+    expect(parseCommandLine(['detach-all', ...flags], {})).toMatchObject({
+      settings: { kubeconfig: '/k', namespace: 'guard', timeoutMs: 90_000, reportStaleAfterMs: 60_000 },
+    });
+    expect(() => parseCommandLine(['detach-all', '--workers=2'], {})).toThrow('--workers');
+  });
+
+  it('says what it does', () => {
+    const command = parseCommandLine(['detach-all', '--help'], {});
+    expect(command.name === 'help' && command.text).toMatch(
+      /--timeout .*kubectl delete clusterfacts detach|kubectl delete/s,
+    );
   });
 });

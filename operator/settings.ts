@@ -2,6 +2,7 @@ import { PortcullisError } from '../api/errors.ts';
 import { readCommandName, readFlags, type TypedCommand, takeArguments } from '../cli/flags.ts';
 import { checkMetricsSettings } from '../cli/metrics-settings.ts';
 import { type Environment, readSettings, settingsHelp, syntaxOf } from '../cli/settings.ts';
+import { type DetachAllSettings, detachAllHelp, detachAllSettingTable } from './detach/settings.ts';
 import { type OperatorSettings, operatorSettingTable } from './settings-table.ts';
 
 export type { OperatorSettings } from './settings-table.ts';
@@ -11,6 +12,7 @@ export type Command =
   | { readonly name: 'help'; readonly text: string; readonly exitCode: 0 | 2 }
   | { readonly name: 'version' }
   | { readonly name: 'apply-crds'; readonly kubeconfig: string | undefined }
+  | { readonly name: 'detach-all'; readonly settings: DetachAllSettings }
   | { readonly name: 'run'; readonly settings: OperatorSettings };
 
 const program = 'portcullis-operator';
@@ -27,8 +29,9 @@ export function parseCommandLine(argv: readonly string[], env: Environment): Com
   }
   if (first === '--version') return { name: 'version' };
   if (first === 'help' && rest.length === 1 && rest[0] === 'run') return { name: 'help', text: runHelp(), exitCode: 0 };
-  const command = { program, name: readCommandName(first, ['run', 'apply-crds'], `${program} run`) };
+  const command = { program, name: readCommandName(first, ['run', 'apply-crds', 'detach-all'], `${program} run`) };
   if (command.name === 'apply-crds') return applyCrdsCommand(command, rest, env);
+  if (command.name === 'detach-all') return detachAllCommand(command, rest, env);
   const given = readFlags(command, syntaxOf(operatorSettingTable), rest);
   if (given.help) return { name: 'help', text: runHelp(), exitCode: 0 };
   takeArguments(command, given.positionals, []);
@@ -42,6 +45,13 @@ function applyCrdsCommand(command: TypedCommand, args: readonly string[], env: E
   if (given.help) return { name: 'help', text: applyCrdsHelp, exitCode: 0 };
   takeArguments(command, given.positionals, []);
   return { name: 'apply-crds', ...readSettings(table, given.values, env) };
+}
+
+function detachAllCommand(command: TypedCommand, args: readonly string[], env: Environment): Command {
+  const given = readFlags(command, syntaxOf(detachAllSettingTable), args);
+  if (given.help) return { name: 'help', text: detachAllHelp, exitCode: 0 };
+  takeArguments(command, given.positionals, []);
+  return { name: 'detach-all', settings: readSettings(detachAllSettingTable, given.values, env) };
 }
 
 /** What no form of a single value can say. */
@@ -72,6 +82,7 @@ Usage: ${program} COMMAND [ARGUMENTS]
 Commands:
   run         work until SIGTERM; of several replicas one leads
   apply-crds  bring the CRDs in the cluster to this version, and end
+  detach-all  have all agents detach, wait for those that answer, and end
 
   ${program} COMMAND --help   tells more about it
   ${program} --version        shows the version

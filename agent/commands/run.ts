@@ -3,7 +3,7 @@ import type { RunSettings } from '../settings.ts';
 import { createLog } from '../telemetry/log.ts';
 import { version } from '../version.ts';
 
-/** Runs until SIGTERM or SIGINT. What is attached stays: enforcement does not depend on this process. */
+/** Runs until SIGTERM or SIGINT. What is attached stays, unless Portcullis is being uninstalled: enforcement does not depend on this process. */
 export const run = async (settings: RunSettings): Promise<number> => {
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort(signal));
@@ -16,10 +16,10 @@ export const run = async (settings: RunSettings): Promise<number> => {
   try {
     log.logger.info({ event: 'starting', version, pinPath: settings.pinPath }, 'starting');
     const agent = await Agent.open(settings, log);
-    await agent.run(stop.signal);
+    const left = await agent.run(stop.signal);
     log.logger.info(
-      { event: 'stopped', cause: String(stop.signal.reason) },
-      'stopped; what is attached stays in force',
+      { event: 'stopped', cause: String(stop.signal.reason), ...(left === 'removed' && { removed: true }) },
+      left === 'removed' ? 'stopped and uninstalled: nothing is left' : 'stopped; what is attached stays in force',
     );
     return 0;
   } finally {

@@ -9,6 +9,7 @@ import type {
 } from '../../api/types/node-report.ts';
 import { API_VERSION } from '../../api/types.ts';
 import type { NewKubeObject } from '../../kube/objects.ts';
+import type { BreakGlassReason } from '../break-glass.ts';
 import type { AttachedInterface, BlockRecord, DatapathView } from '../datapath/view.ts';
 import type { Finding } from '../finding.ts';
 import type { HostLink } from '../host/snapshot.ts';
@@ -47,7 +48,7 @@ export interface NodeReportInput {
   readonly wantedGenerations?: ReadonlyMap<string, number>;
   /** By name of the list: what of its ConfigMaps is in force. */
   readonly prefixSets: ReadonlyMap<string, Pick<PrefixSetContent, 'digest'>>;
-  readonly breakGlass?: 'NodeAnnotation' | 'File';
+  readonly breakGlass?: BreakGlassReason;
   /** Links of the newest host snapshot: they tell the number of a program that is in the way. */
   readonly links?: readonly Pick<HostLink, 'ifindex' | 'xdp'>[];
 }
@@ -170,12 +171,15 @@ const attachFailure = ({ name }: DesiredInterface, findings: readonly Finding[])
   findings.find(({ code, interfaceName }) => interfaceName === name && attachFailures.includes(code));
 
 function whyDetached({ breakGlass, lastApply }: NodeReportInput, failure: Finding | undefined): string {
-  if (breakGlass !== undefined) return breakGlassText(breakGlass);
+  if (breakGlass !== undefined) return breakGlassTexts[breakGlass];
   return failure?.message ?? lastApply?.error ?? 'not attached yet';
 }
 
-const breakGlassText = (by: 'NodeAnnotation' | 'File'): string =>
-  by === 'File' ? 'detached by the break-glass file of the node' : 'detached by the break-glass annotation of the Node';
+const breakGlassTexts: Readonly<Record<BreakGlassReason, string>> = {
+  File: 'detached by the break-glass file of the node',
+  NodeAnnotation: 'detached by the break-glass annotation of the Node',
+  Uninstall: 'detached, since Portcullis is being uninstalled',
+};
 
 type Kind = 'PortScanPolicy' | 'IpBlocklist';
 
@@ -210,7 +214,7 @@ function hindrance(input: NodeReportInput, kind: Kind, name: string): Outcome | 
   const generation = input.generations.get(key) ?? 0;
   const wanted = input.wantedGenerations?.get(key) ?? generation;
   const { breakGlass, lastApply } = input;
-  if (breakGlass !== undefined) return { generation: wanted, state: 'Failed', message: breakGlassText(breakGlass) };
+  if (breakGlass !== undefined) return { generation: wanted, state: 'Failed', message: breakGlassTexts[breakGlass] };
   if (lastApply === undefined) return { generation: wanted, state: 'Pending' };
   if (lastApply.error !== undefined) return { generation: wanted, state: 'Failed', message: lastApply.error };
   return undefined;

@@ -1,4 +1,5 @@
 /** What the parts of a cluster's state come to together. Pure. */
+import { detachWishUid } from '../../api/detach-wish.ts';
 import type { ClusterFacts } from '../../api/types.ts';
 import { type Finding, findingOf } from '../finding.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
@@ -15,6 +16,8 @@ export interface ClusterParts {
   readonly lists: ClusterObjects<'IpBlocklist'>;
   readonly exceptions: ClusterObjects<'SourceException'>;
   readonly facts: readonly ClusterFacts[];
+  /** There is a wish among the facts that all agents detach, and this agent is meant. */
+  readonly isUninstalled: boolean;
   readonly sets: PrefixSets;
   readonly node: NodeFacts;
   readonly nodeName: string;
@@ -34,7 +37,8 @@ export function combineCluster(parts: ClusterParts): PolicySnapshot {
       nodeLabels: node.labels,
       ...(node.uid !== undefined && { nodeUid: node.uid }),
       breakGlass: node.breakGlass === breakGlassValue,
-      facts,
+      uninstalled: parts.isUninstalled,
+      facts: facts.filter((each) => detachWishUid(each) === undefined),
       prefixSets: sets.contents,
       refused: objects.flatMap((each) => each.refused()),
     },

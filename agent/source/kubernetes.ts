@@ -1,3 +1,4 @@
+import { detachWishUid } from '../../api/detach-wish.ts';
 import { matchesLabels } from '../../api/label-selector.ts';
 import type { ClusterFacts, IpBlocklist, PortScanPolicy } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
@@ -11,6 +12,7 @@ import { type Finding, findingOf } from '../finding.ts';
 import { ClusterObjects } from './cluster-objects.ts';
 import { breakGlassAnnotation, combineCluster } from './cluster-snapshot.ts';
 import { isFacts, type NodeFacts, prefixSetReference, type SavedCluster } from './cluster-state.ts';
+import { DetachWish } from './detach-wish.ts';
 import type { PolicySnapshot, PolicySource } from './policy-source.ts';
 import { PrefixSets } from './prefix-sets.ts';
 import { ReadPace } from './read-pace.ts';
@@ -75,6 +77,7 @@ export class KubernetesSource implements PolicySource {
   readonly #lists: ClusterObjects<'IpBlocklist'>;
   readonly #exceptions: ClusterObjects<'SourceException'>;
   readonly #sets = new PrefixSets();
+  readonly #detachWish: DetachWish;
   readonly #queue: WorkQueue<ReadKey>;
   readonly #pace = new ReadPace();
   /** To be read for the first time, or since they changed: until that was tried, there is no first snapshot. */
@@ -82,7 +85,7 @@ export class KubernetesSource implements PolicySource {
   /** By name of the list: the chunks that were there when its status was read. */
   readonly #chunksAtRead = new Map<string, string>();
   readonly #watches: Watches;
-  #facts: readonly ClusterFacts[];
+  #facts: readonly ClusterFacts[] = [];
   #node: NodeFacts;
   #nodeText = '';
   #isNodeMissing = false;
@@ -107,7 +110,15 @@ export class KubernetesSource implements PolicySource {
     this.#policies = new ClusterObjects('PortScanPolicy', saved?.policies, isForHere);
     this.#lists = new ClusterObjects('IpBlocklist', saved?.lists, isForHere);
     this.#exceptions = new ClusterObjects('SourceException', saved?.exceptions);
-    this.#facts = saved?.facts ?? [];
+    this.#detachWish = new DetachWish({
+      ownUid: () => this.#client.serviceAccountUid(),
+      clock: this.#clock,
+      onChange: () => {
+        this.#hasChanged = true;
+        this.#lookSoon();
+      },
+    });
+    this.#setFacts(saved?.facts ?? []);
     this.#node = saved?.node ?? { labels: {} };
     this.#queue = new WorkQueue({
       clock: this.#clock,
@@ -167,6 +178,7 @@ export class KubernetesSource implements PolicySource {
     try {
       await Promise.all([
         ...Object.values(this.#watches).map((watch) => watch.run(signal)),
+        this.#detachWish.run(signal),
         this.#queue.run(
           {
             workers: WORKERS,
@@ -268,9 +280,20 @@ export class KubernetesSource implements PolicySource {
       this.#exceptions.see(metadataOf(exceptions.items));
       for (const { name } of this.#exceptions.wanted()) this.#exceptions.take(exceptions.items.get(name)!);
     }
-    // No facts at all: the operator is gone, and what it last knew is better than nothing.
-    if (facts.hasSynced && facts.items.size > 0) this.#facts = sortedFacts(facts.items.values());
+    if (facts.hasSynced) this.#seeFacts(sortedFacts(facts.items.values()));
     this.#offer();
+  }
+
+  #seeFacts(found: readonly ClusterFacts[]): void {
+    const isWish = (each: ClusterFacts) => detachWishUid(each) !== undefined;
+    // No facts at all: the operator is gone, and what it last knew is better than nothing. A wish that is gone is taken back.
+    const known = found.every(isWish) ? this.#facts : found;
+    this.#setFacts([...known.filter((each) => !isWish(each)), ...found.filter(isWish)]);
+  }
+
+  #setFacts(facts: readonly ClusterFacts[]): void {
+    this.#facts = facts;
+    this.#detachWish.set(facts.map(detachWishUid).find((uid) => uid !== undefined));
   }
 
   #compare(
@@ -388,20 +411,24 @@ export class KubernetesSource implements PolicySource {
 
   #offer(): void {
     if (!this.#hasChanged) return;
-    const isComplete = Object.values(this.#watches).every(({ hasSynced }) => hasSynced) && this.#unread.size === 0;
+    const isComplete =
+      Object.values(this.#watches).every(({ hasSynced }) => hasSynced) &&
+      this.#unread.size === 0 &&
+      this.#detachWish.isKnown;
     if (isComplete || (this.#options.saved !== undefined && this.#hasGraceEnded)) this.#isWhole = true;
     const snapshot = combineCluster({
       policies: this.#policies,
       lists: this.#lists,
       exceptions: this.#exceptions,
       facts: this.#facts,
+      isUninstalled: this.#detachWish.isHeeded,
       sets: this.#sets,
       node: this.#node,
       nodeName: this.#options.nodeName,
       isNodeMissing: this.#isNodeMissing,
     });
     // Who asks for everything to be detached need not wait until all is known of what is not to be attached.
-    if (!this.#isWhole && !snapshot.cluster?.breakGlass) return;
+    if (!this.#isWhole && !snapshot.cluster?.breakGlass && !snapshot.cluster?.uninstalled) return;
     this.#hasChanged = false;
     this.#onSnapshot(snapshot);
   }

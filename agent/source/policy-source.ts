@@ -20,6 +20,8 @@ export interface ClusterView {
   readonly nodeUid?: string;
   /** The Node carries the annotation that asks for everything to be detached. */
   readonly breakGlass: boolean;
+  /** The installation that this agent belongs to is being uninstalled, so everything is to be detached. */
+  readonly uninstalled: boolean;
   /** Never-block sources and the size of the cluster; the newest that is known. */
   readonly facts: readonly ClusterFacts[];
   /** By name of the list: its prefixes out of ConfigMaps, the last complete set. */

@@ -119,6 +119,12 @@ export class StateStore {
     this.#savedBlocks = text;
   }
 
+  /** Takes away all that was ever written here; the folder itself stays, which may be a mount. */
+  async clear(): Promise<void> {
+    for (const name of [OBJECTS_FILE, BLOCKS_FILE, CLUSTER_FILE]) await rm(join(this.#folder, name), { force: true });
+    await rm(join(this.#folder, CHUNKS_FOLDER), { recursive: true, force: true });
+  }
+
   /** Takes a source's blocks out of the file, for `unblock` while no agent runs. */
   async forgetBlocks(isLifted: (block: SavedBlock) => boolean): Promise<void> {
     const saved = await this.#load(BLOCKS_FILE);

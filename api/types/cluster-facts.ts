@@ -5,9 +5,9 @@
  */
 export interface ClusterFactsSpec {
   /**
-   * What the slice is about: addresses of nodes, ranges of pods, ranges of services, endpoints of the API server, what the administrator configured, or the size of the cluster.
+   * What the slice is about: addresses of nodes, ranges of pods, ranges of services, endpoints of the API server, what the administrator configured, or the size of the cluster. Detach is no fact but the wish that all agents of an installation detach, since it is uninstalled.
    */
-  holds: 'Nodes' | 'PodRanges' | 'ServiceRanges' | 'ApiServer' | 'Configured' | 'Cluster';
+  holds: 'Nodes' | 'PodRanges' | 'ServiceRanges' | 'ApiServer' | 'Configured' | 'Cluster' | 'Detach';
   /**
    * How many prefixes there are.
    */
@@ -26,4 +26,8 @@ export interface ClusterFactsSpec {
    * Whether all the ranges of pods are known. In the slice about the cluster only.
    */
   complete?: boolean;
+  /**
+   * Of the ServiceAccount whose agents are to detach; agents of another one heed nothing of it. With Detach only.
+   */
+  serviceAccountUid?: string;
 }

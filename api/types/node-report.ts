@@ -9,13 +9,13 @@ export interface NodeReportStatus {
    */
   observedAt: string;
   /**
-   * Enforcing; Starting before the first policies are in force; Failed when they could not be put in force; Detached by break-glass.
+   * Enforcing; Starting before the first policies are in force; Failed when they could not be put in force; Detached by break-glass, or since Portcullis is being uninstalled.
    */
   state: 'Starting' | 'Enforcing' | 'Failed' | 'Detached';
   /**
    * What asks for Detached.
    */
-  breakGlass?: 'NodeAnnotation' | 'File';
+  breakGlass?: 'NodeAnnotation' | 'File' | 'Uninstall';
   /**
    * How the programs are attached, native or generic, or Mixed; None when there are none.
    */

@@ -85,7 +85,9 @@ export class ReportFeed implements Controller {
         type: 'Warning',
         reason: 'Detached',
         action: 'Detach',
-        note: 'Break-glass is in force: nothing is guarded on this node.',
+        note: report.isUninstalled
+          ? 'Portcullis is being uninstalled: nothing is guarded on this node.'
+          : 'Break-glass is in force: nothing is guarded on this node.',
         regarding: referenceToNode(node),
       });
     }

@@ -317,7 +317,9 @@ describe('trouble', () => {
     node('a');
     report('a', { policies: [{ name: 'web', state: 'Failed' }], state: 'Detached' });
     target();
-    expect(view().detached).toMatchObject({ nodes: 1, example: 'a' });
+    expect(view().detached).toMatchObject({ nodes: 1, example: 'a', message: 'detached by break-glass' });
+    report('a', { policies: [{ name: 'web', state: 'Failed' }], state: 'Detached', breakGlass: 'Uninstall' });
+    expect(view().detached).toMatchObject({ message: 'detached, since Portcullis is being uninstalled' });
   });
 });
 

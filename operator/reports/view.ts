@@ -147,8 +147,9 @@ function troublesOf(tally: Tally, nodes: Nodes) {
     const { node, sighting, isFresh } = nodes.at(slot)!;
     if (!isFresh) continue;
     const nodeName = node.metadata.name;
-    const { isDetached, troubles } = sighting!.report;
-    if (isDetached) found.detached.add(nodeName, 'detached by break-glass');
+    const { isDetached, isUninstalled, troubles } = sighting!.report;
+    const why = isUninstalled ? 'detached, since Portcullis is being uninstalled' : 'detached by break-glass';
+    if (isDetached) found.detached.add(nodeName, why);
     const full = troubles.find(({ code, object }) => code === 'TableFull' && (object ?? key) === key);
     if (full !== undefined) found.tableFull.add(nodeName, full.message);
     // Only where it keeps the target from holding: the interface may be one that the target does not select.

@@ -49,6 +49,8 @@ export interface StoredReport extends KubeObject {
   /** When the API server last took a write of it, by its own clock in ms since 1970; absent when it does not say. */
   readonly writtenAtMs?: number;
   readonly isDetached: boolean;
+  /** Detached since the installation is being uninstalled, and not by break-glass. */
+  readonly isUninstalled: boolean;
   readonly policies: readonly StoredEntry[];
   readonly lists: readonly StoredEntry[];
   readonly blocks: readonly StoredBlock[];
@@ -112,6 +114,7 @@ function storeReport(object: KubeObject, share: (entry: StoredEntry) => StoredEn
     ...(owner === undefined ? {} : { ownerNodeUid: String(owner.uid).slice(0, maxUidLength) }),
     ...(writtenAtMs === undefined ? {} : { writtenAtMs }),
     isDetached: content.state === 'Detached',
+    isUninstalled: content.state === 'Detached' && content.breakGlass === 'Uninstall',
     policies: mappings(content.policies, maxEntries).map(entryOf).map(share),
     lists: mappings(content.lists, maxEntries).map(entryOf).map(share),
     blocks: mappings(isMapping(content.blocks) ? content.blocks.newest : undefined, maxBlocks).flatMap(blockOf),

@@ -30,6 +30,7 @@ export interface ReportParts {
   readonly blocks?: readonly (Partial<BlockReport> & { readonly source: string })[];
   readonly findings?: readonly object[];
   readonly state?: string;
+  readonly breakGlass?: string;
   readonly nodeUid?: string;
   readonly writtenAt?: string;
 }
@@ -57,6 +58,7 @@ export function rawReport(name: string, parts: ReportParts = {}): KubeObject {
     status: {
       observedAt: writtenAt,
       state: parts.state ?? 'Enforcing',
+      ...(parts.breakGlass === undefined ? {} : { breakGlass: parts.breakGlass }),
       agent: { version: '1', startedAt: writtenAt },
       policies: (parts.policies ?? []).map((each) => ({ ...entry, ...each })),
       lists: (parts.lists ?? []).map((each) => ({ ...entry, ...each })),

@@ -28,7 +28,8 @@ export interface SourceFacts {
   readonly source: Prefix;
   /** By the API server's clock. */
   readonly nowMs: number;
-  readonly reports: readonly Pick<SeenReport, 'node' | 'state' | 'isStale' | 'exceptions'>[];
+  readonly reports: readonly (Pick<SeenReport, 'node' | 'state' | 'isStale' | 'exceptions'> &
+    Partial<Pick<SeenReport, 'breakGlass'>>)[];
   readonly blocks: readonly NodeBlock[];
   readonly policies: readonly PolicyFacts[];
   readonly lists: readonly ListHit[];
@@ -122,6 +123,7 @@ const factNames: Readonly<Record<FactHit['holds'], string>> = {
   ApiServer: 'the address of an API server',
   Configured: "in the operator's --never-block",
   Cluster: 'of the cluster',
+  Detach: 'of the uninstallation',
 };
 
 /** As a node decides: never-block set, lists, exceptions, blocks; what reports say comes before what policies say. */
@@ -222,8 +224,14 @@ function adviceFor(facts: SourceFacts): string[] {
   if (blocks.some(({ state }) => state === 'Spared')) {
     advice.push('It scans from inside: find out what runs there.');
   }
-  const detached = reports.filter(({ state }) => state === 'Detached').map(({ node }) => node);
-  if (detached.length > 0) advice.push(`Nothing is dropped on ${shortNames(detached, 3)}: detached by break-glass.`);
+  for (const isUninstalled of [false, true]) {
+    const detached = reports.filter(
+      ({ state, breakGlass }) => state === 'Detached' && (breakGlass === 'Uninstall') === isUninstalled,
+    );
+    const why = isUninstalled ? 'detached, since Portcullis is being uninstalled' : 'detached by break-glass';
+    const names = detached.map(({ node }) => node);
+    if (names.length > 0) advice.push(`Nothing is dropped on ${shortNames(names, 3)}: ${why}.`);
+  }
   if (reports.length === 0) advice.push('No node reports: is the agent running?');
   const { length: unlisted } = reports.filter(({ isStale }) => isStale);
   if (unlisted > 0) advice.push(`${plural(unlisted, 'report')} is old: what stands there may be over.`);

@@ -81,6 +81,11 @@ describe('somebody must look at', () => {
       { state: 'Detached', breakGlass: 'File' },
       /detached by break-glass \(File\); reported 20s ago/,
     ],
+    [
+      'a node that an uninstallation detached',
+      { state: 'Detached', breakGlass: 'Uninstall' },
+      /node n1: detached, since Portcullis is being uninstalled; reported 20s ago/,
+    ],
     ['a node that failed', { state: 'Failed' }, /could not be put in force/],
     [
       'a node that does not report any more',

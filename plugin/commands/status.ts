@@ -152,7 +152,8 @@ export function summarize(seen: {
 function attentionOf({ node, state, breakGlass, ageMs, isStale, findings }: SeenReport): NodeAttention {
   const problems = [];
   if (isStale) problems.push('has not reported for long: is its agent running?');
-  if (breakGlass !== undefined) problems.push(`detached by break-glass (${breakGlass})`);
+  if (breakGlass === 'Uninstall') problems.push('detached, since Portcullis is being uninstalled');
+  else if (breakGlass !== undefined) problems.push(`detached by break-glass (${breakGlass})`);
   else if (state === 'Failed') problems.push('the policies could not be put in force');
   const errors = findings.filter(({ severity }) => severity === 'error');
   for (const { code, message } of errors.slice(0, shownErrors)) problems.push(`${code}: ${message}`);

@@ -15,6 +15,8 @@ export class MemoryCluster {
   onGet: (name: string) => Promise<void> | void = () => {};
   /** No list is answered while this is set. */
   isAway = false;
+  /** Of the token that the client has. */
+  serviceAccountUid: string | undefined;
   #version = 1;
   readonly #objects = new Map<string, Stored>();
   readonly #watches = new Set<{ readonly plural: string; readonly push: (event: WatchEvent<KubeObject>) => void }>();
@@ -63,6 +65,7 @@ export class MemoryCluster {
       watch: <T extends KubeObject>(resource: Resource, options: WatchOptions) =>
         this.#watch(resource, options) as AsyncIterable<WatchEvent<T>>,
       ...{ create: refuse, replace: refuse, apply: refuse, mergePatch: refuse, delete: refuse, raw: refuse },
+      serviceAccountUid: async () => this.serviceAccountUid,
       reconnect: () => {},
       close: async () => {},
     };

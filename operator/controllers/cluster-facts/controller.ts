@@ -1,4 +1,5 @@
 import { formatPrefix, type Prefix, parsePrefix } from '../../../api/cidr.ts';
+import { detachWishName } from '../../../api/detach-wish.ts';
 import type { ClusterFacts } from '../../../api/types.ts';
 import { applyObject } from '../../../kube/apply.ts';
 import type { KubeObject } from '../../../kube/objects.ts';
@@ -9,6 +10,7 @@ import type { Controller, ControllerContext } from '../../controller.ts';
 import type { StoredNode } from '../../stored/node.ts';
 import { fieldManager } from '../field-manager.ts';
 import { maxRetryDelayMs } from '../retry-delay.ts';
+import { clearDetachWish } from './detach-wish.ts';
 import type { MinLengths } from './fold-prefixes.ts';
 import { ClusterFactsMetrics } from './metrics.ts';
 import {
@@ -40,6 +42,8 @@ import { SliceSet } from './slice-set.ts';
 /** A Node gets its ranges some seconds after it is made; nobody is to be alarmed for that long. */
 const rangesGraceMs = 60_000;
 const maxExamples = 5;
+/** Nobody waits for an old wish to go: no agent heeds it. */
+const wishAgainMs = 60_000;
 /** Values whose refusal is remembered, so that each is logged once; beyond it they are logged once more. */
 const maxLogged = 1000;
 
@@ -158,7 +162,23 @@ export class ClusterFactsController implements Controller {
     this.#logRefused(refused);
     this.#tell(state);
     await this.#write(wanted, known, signal);
+    await this.#clearWish(signal);
     return this.#again(known, state, nowMs);
+  }
+
+  async #clearWish(signal: AbortSignal): Promise<void> {
+    const { client, namespace, shared, logger } = this.#context;
+    const wish = shared.clusterFacts.items.get(detachWishName);
+    if (wish === undefined) return;
+    try {
+      if (!(await clearDetachWish({ client, namespace, wish, signal }))) return;
+      this.#metrics.wrote();
+      logger.info({ wish: wish.spec.serviceAccountUid }, 'the wish to detach of an earlier installation is deleted');
+    } catch (error) {
+      if (signal.aborted) throw error;
+      // Facts are to be written all the same.
+      logger.warn({ err: error }, 'for whom the wish to detach is cannot be told: it stays');
+    }
   }
 
   /** Takes in what the collections hold. */
@@ -250,6 +270,7 @@ export class ClusterFactsController implements Controller {
     const times = [...known].map((holds) => this.#sets.get(holds)!.nextExpiryMs);
     if (state.podRangesKnown && this.#incompleteSinceMs !== undefined)
       times.push(this.#incompleteSinceMs + rangesGraceMs);
+    if (this.#context.shared.clusterFacts.items.has(detachWishName)) times.push(nowMs + wishAgainMs);
     const next = Math.min(...times.filter((time) => time !== undefined));
     if (next === Number.POSITIVE_INFINITY) return undefined;
     return { againAfterMs: Math.max(next - nowMs, this.#context.settings.factsIntervalMs) };
