@@ -1,87 +1,79 @@
-import { symlinkSync } from 'node:fs';
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ControlPlane } from '../../test/cluster/control-plane/control-plane.ts';
+import { kubeconfigText } from '../../test/cluster/control-plane/cluster.ts';
 import { Relay } from '../../test/cluster/control-plane/relay.ts';
-import { type Namespace, type TestNet, waitFor } from '../../test/support/namespaces.ts';
+import type { NodeBinaries } from '../../test/cluster/real-nodes/build.ts';
+import { RealCluster } from '../../test/cluster/real-nodes/real-cluster.ts';
+import { waitFor } from '../../test/support/wait-for.ts';
 import { openPorts } from '../demo/world.ts';
-import { keepRunning } from './kept-running.ts';
-import { home, place } from './place.ts';
-import { agentArgv, operatorArgv } from './programs.ts';
+import { place } from './place.ts';
 
-/** Shared address space (RFC 6598), which no example names. */
-export const nodes = [
-  { name: 'node-a', address: '100.80.1.10', podRange: '10.244.1.0/24' },
-  { name: 'node-b', address: '100.80.2.10', podRange: '10.244.2.0/24' },
-] as const;
-export const attackerAddress = '100.66.6.6';
+const root = join(import.meta.dirname, '..', '..');
+const services = join(root, 'scripts', 'demo', 'services.ts');
+const nodeCount = 2;
 
-const namespace = 'portcullis-system';
-const apiPort = 6443;
-// As long as the certificates: nobody renews it here.
-const tokenSeconds = 30 * 24 * 60 * 60;
-const services = join(import.meta.dirname, '..', 'demo', 'services.ts');
-
-export interface World {
-  /** Stops the programs in order. The namespaces go with their net. */
-  stop(): Promise<void>;
+export interface WorldParts {
+  readonly binaries: NodeBinaries;
+  readonly helm: string;
+  /** Archives that every node gets. */
+  readonly images: readonly string[];
 }
 
-/** Two nodes, each with an agent and some services, an operator, and an attacker; all behind one router. */
-export async function buildWorld(plane: ControlPlane, net: TestNet, metricsPort: number): Promise<World> {
-  const router = await net.namespace('router');
-  await router.sysctl({ 'net.ipv4.ip_forward': 1 });
-  const attacker = await host(net, router, 'attacker', attackerAddress);
-  symlinkSync(attacker.path, place.attacker);
+/** Nodes with images on them and some services that a scan finds, an attacker, and what a person needs to use it all. */
+export class World implements AsyncDisposable {
+  readonly #cluster: RealCluster;
+  readonly #toApiServer: Relay;
 
-  const operatorToken = await plane.tokenFor({
-    namespace,
-    serviceAccount: 'portcullis-operator',
-    lifetimeSeconds: tokenSeconds,
-  });
-  const { kubeconfig } = plane.kubeconfigForToken(join(plane.folder, 'operator'), operatorToken);
-  const programs = [
-    keepRunning({
-      name: 'operator',
-      argv: operatorArgv({ kubeconfig, metricsAddress: `127.0.0.1:${metricsPort}` }),
-      folder: place.logs,
-    }),
-  ];
-  const relays: Relay[] = [];
-  for (const { name, address, podRange } of nodes) {
-    const node = await host(net, router, name, address);
-    symlinkSync(node.path, join(home, name));
-    await plane.createNode(name, { addresses: [address], podCIDRs: [podRange] });
-    const listeners = node.spawnNode([services, openPorts.join()]);
-    await waitFor(() => listeners.stdout.includes('listening'), 20_000, { what: `the services of ${name}` });
-    const relay = await Relay.start(plane, { netns: node.path, port: apiPort });
-    relays.push(relay);
-    const token = await plane.tokenFor({
-      namespace,
-      serviceAccount: 'portcullis-agent',
-      node: name,
-      lifetimeSeconds: tokenSeconds,
-    });
-    const folder = join(plane.folder, name);
-    const agent = plane.kubeconfigForToken(folder, token, relay.server);
-    const argv = agentArgv({ node: name, kubeconfig: agent.kubeconfig, pinPath: net.pinPath(), folder });
-    programs.push(keepRunning({ name, argv, folder: place.logs, netns: node.path }));
+  private constructor(cluster: RealCluster, toApiServer: Relay) {
+    this.#cluster = cluster;
+    this.#toApiServer = toApiServer;
   }
-  return {
-    stop: async () => {
-      await Promise.all(programs.map((program) => program.stop()));
-      for (const relay of relays) await relay[Symbol.asyncDispose]();
-    },
-  };
+
+  static async start({ binaries, helm, images }: WorldParts): Promise<World> {
+    const cluster = await RealCluster.start({ binaries });
+    try {
+      symlinkSync(cluster.plane.folder, place.logs);
+      for (const image of images) await cluster.importImage(image);
+      for (let i = 0; i < nodeCount; i++) {
+        const node = await cluster.addNode();
+        const listeners = node.host.spawnNode([services, openPorts.join()]);
+        await waitFor(() => listeners.stdout.includes('listening'), 20_000, { what: `the services of ${node.name}` });
+      }
+      // The cluster's network is none of the machine's: who plays comes to the API server by a port of 127.0.0.1.
+      const toApiServer = await Relay.start(cluster.plane);
+      writeFileSync(place.kubeconfig, adminKubeconfig(cluster, toApiServer), { mode: 0o600 });
+      fillBin(cluster, helm);
+      return new World(cluster, toApiServer);
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#toApiServer[Symbol.asyncDispose]();
+    await this.#cluster.stop();
+  }
 }
 
-/** A host behind the router: it sees strangers by way of its default route, as a server does. */
-async function host(net: TestNet, router: Namespace, name: string, address: string): Promise<Namespace> {
-  const namespace = await net.namespace(name);
-  const gateway = address.replace(/\d+$/, '1');
-  await net.veth(
-    { namespace, name: 'eth0', addresses: [`${address}/24`] },
-    { namespace: router, name, addresses: [`${gateway}/24`] },
+function adminKubeconfig({ plane }: RealCluster, { server }: Relay): string {
+  const user = {
+    'client-certificate': join(plane.folder, 'admin.crt'),
+    'client-key': join(plane.folder, 'admin.key'),
+  };
+  return kubeconfigText(server, plane.caFile, user);
+}
+
+function fillBin({ plane, stranger }: RealCluster, helm: string): void {
+  mkdirSync(place.bin);
+  symlinkSync(plane.kubectlPath, join(place.bin, 'kubectl'));
+  symlinkSync(helm, join(place.bin, 'helm'));
+  symlinkSync(join(root, 'bin', 'kubectl-portcullis.mjs'), join(place.bin, 'kubectl-portcullis'));
+  symlinkSync(join(root, 'bin', 'kubectl_complete-portcullis'), join(place.bin, 'kubectl_complete-portcullis'));
+  const attacker = join(place.bin, 'attacker');
+  writeFileSync(
+    attacker,
+    `#!/bin/sh\n# Runs a command as somebody outside of the cluster.\nexec nsenter --net=${stranger.path} -- "$@"\n`,
   );
-  await namespace.ip(`route add default via ${gateway}`);
-  return namespace;
+  chmodSync(attacker, 0o755);
 }

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
+import { isRunning } from './is-running.ts';
 
 // All synchronous: this runs when a process exits, where nothing can be awaited any more.
 
@@ -60,7 +61,7 @@ export function removeLeftovers(): void {
 
 function isOfDeadProcess(name: string, pattern: RegExp): boolean {
   const pid = pattern.exec(name)?.[1];
-  return pid !== undefined && !existsSync(`/proc/${pid}`);
+  return pid !== undefined && !isRunning(pid);
 }
 
 function entries(folder: string): readonly string[] {

@@ -1,6 +1,7 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isRunning } from '../../support/is-running.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { type Binaries, controlPlaneBinaries } from './build.ts';
 import { Cluster, type ClusterAddress, kubeconfigText } from './cluster.ts';
@@ -71,7 +72,7 @@ export class ControlPlane extends Cluster implements AsyncDisposable {
    */
   static async start(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
     const binaries = options.binaries ?? (await controlPlaneBinaries());
-    removeLeftovers();
+    removeLeftFolders();
     for (let attempt = 1; ; attempt++) {
       const plane = await ControlPlane.#prepare(binaries, options);
       try {
@@ -268,10 +269,9 @@ function controllerManagerArgv(program: string, kubeconfig: string, pki: Pki): r
 }
 
 /** Removes folders of runs that were killed; their programs ended with them. */
-function removeLeftovers(): void {
+export function removeLeftFolders(): void {
   for (const name of readdirSync(tmpdir())) {
     const pid = folderName.exec(name)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`))
-      rmSync(join(tmpdir(), name), { recursive: true, force: true });
+    if (pid !== undefined && !isRunning(pid)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
   }
 }

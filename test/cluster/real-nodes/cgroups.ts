@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isRunning } from '../../support/is-running.ts';
 
 const mountPoint = '/sys/fs/cgroup';
 const cgroup2Magic = 0x63677270;
@@ -49,9 +50,18 @@ export function removeLeftCgroups(): void {
   for (const hierarchy of hierarchies()) {
     for (const name of readdirSync(hierarchy)) {
       const pid = rootName.exec(name)?.[1];
-      if (pid !== undefined && !existsSync(`/proc/${pid}`)) removeTree(join(hierarchy, name));
+      if (pid !== undefined && !isRunning(pid)) removeTree(join(hierarchy, name));
     }
   }
+}
+
+/** Folders of a run's process, whether or not it still runs. */
+export function leftCgroups(ofPid: number): readonly string[] {
+  return hierarchies().flatMap((hierarchy) =>
+    readdirSync(hierarchy)
+      .filter((name) => rootName.exec(name)?.[1] === `${ofPid}`)
+      .map((name) => join(hierarchy, name)),
+  );
 }
 
 function isUnified(): boolean {
