@@ -63,6 +63,11 @@ export class KubeMetrics implements ReflectorObserver {
 
   track(name: string, gauges: Gauges): () => void {
     this.#tracked.set(name, gauges);
+    // There from the start, since an absent counter cannot be told from one that nobody scraped. Of the reasons the usual one alone:
+    // each is a series of each kind on each node.
+    this.#restarts.inc({ resource: name, reason: 'ended' satisfies RestartReason }, 0);
+    this.#listFailures.inc({ resource: name }, 0);
+    this.#handlerErrors.inc({ resource: name }, 0);
     return () => {
       if (this.#tracked.get(name) === gauges) this.#tracked.delete(name);
     };

@@ -8,13 +8,13 @@ export interface TestCertificate {
   readonly key: string;
 }
 
-/** A certificate for loopback that is its own authority; openssl makes it, as Node.js cannot. */
-export function makeCertificate(): TestCertificate {
+/** A certificate, for loopback when no names are given, that is its own authority; openssl makes it, as Node.js cannot. */
+export function makeCertificate(altNames = 'IP:127.0.0.1,IP:::1,DNS:localhost'): TestCertificate {
   const folder = mkdtempSync(join(tmpdir(), 'portcullis-tls-'));
   try {
     const key = join(folder, 'key.pem');
     const cert = join(folder, 'cert.pem');
-    const names = 'subjectAltName=IP:127.0.0.1,IP:::1,DNS:localhost';
+    const names = `subjectAltName=${altNames}`;
     const what = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
     execFileSync(
       'openssl',

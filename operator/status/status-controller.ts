@@ -68,6 +68,7 @@ export class StatusController<S extends Stored<unknown, Status>, Status extends 
     this.#context = context;
     this.#feed = feed;
     this.#metrics = metrics;
+    metrics.begin(kind.name);
     const { clock, random, queueMetrics } = context;
     this.#queue = new WorkQueue({ clock, random, baseDelayMs: 500, metrics: queueMetrics(kind.name) });
   }
@@ -216,6 +217,11 @@ export class StatusMetrics {
       labelNames: ['controller', 'result'],
       registers: [registry],
     });
+  }
+
+  /** Before anything was written: a series that begins at 0 lets rate() see its first step. */
+  begin(controller: string): void {
+    for (const result of ['ok', 'failed']) this.#writes.inc({ controller, result }, 0);
   }
 
   wrote(controller: string): void {

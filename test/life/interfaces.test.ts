@@ -1,25 +1,11 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agentScript } from '../support/agent.ts';
-import { type Namespace, nodePath, TestNet, waitFor } from '../support/namespaces.ts';
+import { attachForeign } from '../support/foreign-program.ts';
+import { type Namespace, TestNet, waitFor } from '../support/namespaces.ts';
 import { AgentProcess, attackerAddress, distinctTargets, GuardedHost, portScanPolicy } from './guarded-host.ts';
 
-const agentFolder = join(import.meta.dirname, '..', '..', 'agent');
 const foreignNames = ['foreign0', 'foreign1'];
-
-/** Attaches an XDP program by netlink, as other tools do, and lets it live on the interface alone. */
-async function attachForeign(host: GuardedHost, link: string, mode: 'native' | 'generic'): Promise<void> {
-  const from = (module: string): string => JSON.stringify(join(agentFolder, module));
-  const script = `
-    import { loadClockProgram } from ${from('datapath/kernel.ts')};
-    import { attachXdpByNetlink, XdpFlag } from ${from('libbpf/netlink.ts')};
-    const ifindex = Number(process.argv[1]);
-    const answer = await attachXdpByNetlink(ifindex, (await loadClockProgram()).fd, XdpFlag.${mode});
-    if (answer.errno !== 0) throw new Error('errno ' + answer.errno);`;
-  const { stdout } = await host.victim.exec(['ip', '-j', 'link', 'show', 'dev', link]);
-  const [{ ifindex }] = JSON.parse(stdout) as [{ ifindex: number }];
-  await host.victim.exec([nodePath, '--input-type=module-typescript', '-e', script, `${ifindex}`]);
-}
 
 /** Who is in force on an interface, in the words of the kernel: `native`, `generic`, or undefined. */
 const modeOf = async (host: GuardedHost, link: string, namespace?: Namespace) =>
@@ -169,7 +155,7 @@ describe('an interface that another XDP program holds', () => {
     await using host = await GuardedHost.create();
     host.write('guard', portScanPolicy('guard', { interfaces: { names: ['guard0', 'foreign0'] } }));
     await host.victim.ip('link add foreign0 type veth peer name far0', 'link set foreign0 up', 'link set far0 up');
-    await attachForeign(host, 'foreign0', mode);
+    await attachForeign(host.victim, 'foreign0', mode);
     const foreign = await host.xdp('foreign0');
     expect(foreign).toMatchObject({ mode });
 
@@ -194,7 +180,7 @@ describe('an interface that another XDP program holds', () => {
     await using host = await GuardedHost.create();
     host.write('guard', portScanPolicy('guard', { interfaces: { names: ['guard0', 'foreign0'] } }));
     await host.victim.ip('link add foreign0 type veth peer name far0', 'link add lan0 type veth peer name far1');
-    await attachForeign(host, 'foreign0', 'generic');
+    await attachForeign(host.victim, 'foreign0', 'generic');
     const foreign = await host.xdp('foreign0');
     const agent = await host.start();
 
