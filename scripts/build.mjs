@@ -1,5 +1,6 @@
 // Compiles bpf/*.bpf.c and bundles the three programs into dist/. `--bpf-only` leaves the bundles out, `--force` rebuilds all,
-// `--only=operator` makes that bundle alone, and the BPF objects with that of the agent.
+// `--only=operator` makes that bundle alone, and the BPF objects with that of the agent; `--bpf-built` takes the objects that are
+// in build/ as they are.
 // Plain JavaScript that any Node.js from 18 on can run: it must work before the project's own Node.js is in place.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -28,7 +29,12 @@ const bundles = {
   'kubectl-portcullis': { source: 'plugin/main.ts' },
 };
 
-const known = new Set(['--bpf-only', '--force', ...Object.keys(bundles).map((name) => `--only=${name}`)]);
+const known = new Set([
+  '--bpf-only',
+  '--bpf-built',
+  '--force',
+  ...Object.keys(bundles).map((name) => `--only=${name}`),
+]);
 const args = process.argv.slice(2);
 const unknown = args.find((arg) => !known.has(arg));
 if (unknown) fail(`unknown argument ${unknown}: only ${[...known].join(', ')} are known`);
@@ -88,7 +94,7 @@ function buildBpf() {
   return sources.map((name) => {
     const source = join(folder, name);
     const object = join(root, 'build', name.replace(/\.c$/, '.o'));
-    if (!isFresh(object, [source, ...headers, self])) compile(source, object);
+    if (!args.includes('--bpf-built') && !isFresh(object, [source, ...headers, self])) compile(source, object);
     return object;
   });
 }

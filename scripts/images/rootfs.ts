@@ -1,7 +1,7 @@
 // rootfs.ts PROGRAM ARCHITECTURE ROOT: lays out the file system of an image below ROOT, out of what the stages of a Dockerfile
-// have brought: this checkout with dist/ built, /target/node and /target/LICENSE (Node.js of the target), /target/node_modules (native parts of the
-// target) and /target/packages (Debian packages of the target, unpacked). Runs no program of the target.
-import { execFileSync } from 'node:child_process';
+// have brought: this checkout with dist/ built, /node-layer (a layer below this one, with Node.js of the target),
+// /target/node_modules (native parts of the target) and /target/packages (Debian packages of the target, unpacked). Runs no
+// program of the target.
 import {
   chmodSync,
   copyFileSync,
@@ -38,6 +38,7 @@ const platform = platforms[architecture]!;
 
 const source = process.cwd();
 const target = '/target';
+const node = '/node-layer/usr/bin/node';
 const home = join(root, 'opt', 'portcullis');
 const libraries = join(root, 'usr', 'lib', platform.triplet);
 const manifest = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8'));
@@ -50,7 +51,6 @@ function readArguments([program = '', architecture = '', root = '']: readonly st
 }
 
 layOut();
-addNode();
 addProgram();
 const npmPackages = addNpmPackages();
 addLibraries();
@@ -70,15 +70,6 @@ function layOut(): void {
   write('etc/passwd', 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n');
   write('etc/group', 'root:x:0:\nnonroot:x:65532:\n');
   write('etc/nsswitch.conf', 'hosts: files dns\n');
-}
-
-function addNode(): void {
-  const file = join(root, 'usr', 'bin', 'node');
-  copyFileSync(join(target, 'node'), file);
-  chmodSync(file, 0o755);
-  // A seventh of it is symbols that only a debugger reads.
-  execFileSync(process.env.LLVM_STRIP ?? 'llvm-strip-19', ['--strip-all', file], { stdio: 'inherit' });
-  copy(join(target, 'LICENSE'), 'usr/share/doc/node/LICENSE');
 }
 
 function addProgram(): void {
@@ -167,7 +158,7 @@ function librariesOfPackages(): ReadonlyMap<string, { readonly package: string; 
 }
 
 function elfFiles(): readonly string[] {
-  const files = [join(root, 'usr', 'bin', 'node')];
+  const files = [node];
   const native = join(home, 'node_modules', '@koromix');
   if (!existsSync(native)) return files;
   const added = (readdirSync(native, { recursive: true }) as string[]).filter((file) => file.endsWith('.node'));
@@ -189,11 +180,22 @@ function addRecords(): void {
     program: `portcullis-${program}`,
     version: manifest.version,
     release: variables(readFileSync(release, 'utf8')),
-    nodeVersion: manifest.devDependencies.node,
+    nodeVersion: versionOfNode(),
     debian,
     npm: npmPackages,
   });
   write(`usr/share/sbom/portcullis-${program}.cdx.json`, `${JSON.stringify(bill, undefined, 1)}\n`);
+}
+
+/** What the target's Node.js says of itself, without running it: releases carry the address of their sources. */
+function versionOfNode(): string {
+  const address = 'nodejs.org/download/release/v';
+  const image = readFileSync(node);
+  const at = image.indexOf(address);
+  const found =
+    at === -1 ? null : /^[\d.]+/.exec(image.toString('latin1', at + address.length, at + address.length + 16));
+  // Of a distribution: then that of the platform that builds is of the same.
+  return found?.[0] ?? process.versions.node;
 }
 
 /** Some packages have their documentation as a link to that of another, which has to be unpacked too. */

@@ -57,6 +57,7 @@ async function standInFolder(env: NodeJS.ProcessEnv): Promise<string> {
       `--aptopt=Binary::apt::APT::Keep-Downloaded-Packages "false"`,
       `--aptopt=Dir::Cache::pkgcache ""`,
       `--aptopt=Dir::Cache::srcpkgcache ""`,
+      '--dpkgopt=force-unsafe-io',
       ...[release, join(partial, 'debian.tar')],
     ],
     { timeoutMs: buildTimeoutMs },
