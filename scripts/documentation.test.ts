@@ -1,9 +1,12 @@
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { describedValues } from './generate-chart-docs.ts';
 
 const root = join(import.meta.dirname, '..');
-const pages = ['*.md', 'docs/**/*.md', 'test/**/*.md'].flatMap((pattern) => globSync(pattern, { cwd: root }));
+const pages = ['*.md', 'charts/**/*.md', 'docs/**/*.md', 'test/**/*.md'].flatMap((pattern) =>
+  globSync(pattern, { cwd: root }),
+);
 
 /** What a heading's anchor is called on the usual hosts. */
 function anchor(heading: string): string {
@@ -36,10 +39,28 @@ describe('the documentation', () => {
   it('names in the architecture page only files that are there', () => {
     const text = readFileSync(join(root, 'docs/architecture.md'), 'utf8');
     const paths = [
-      ...text.matchAll(/`((?:agent|api|bin|bpf|cli|crds|deploy|docs|kube|operator|plugin|scripts|test)\/[\w./*-]+)`/g),
+      ...text.matchAll(
+        /`((?:agent|api|bin|bpf|charts|cli|crds|deploy|docs|examples|kube|operator|plugin|scripts|test)\/[\w./*-]+)`/g,
+      ),
     ].map(([, path]) => path!);
     expect(paths.length).toBeGreaterThan(20);
     expect(paths.filter((path) => globSync(path, { cwd: root }).length === 0)).toEqual([]);
+  });
+
+  it('names only values that the chart has', () => {
+    const known = describedValues(readFileSync(join(root, 'charts/portcullis/values.yaml'), 'utf8')).map(
+      ({ path }) => path,
+    );
+    const named = [...pages, 'charts/portcullis/templates/NOTES.txt'].flatMap((page) =>
+      [
+        ...readFileSync(join(root, page), 'utf8').matchAll(
+          /`((?:agent|operator|crds|uninstall|roles|starterPolicies|metrics|networkPolicy)\.[a-zA-Z.]+)(?:[:=][^`]*)?`/g,
+        ),
+      ].map(([, path]) => path!),
+    );
+    expect(named.length).toBeGreaterThan(30);
+    const isKnown = (path: string) => known.some((value) => value === path || value.startsWith(`${path}.`));
+    expect(named.filter((path) => !isKnown(path) && !/\.(ts|mjs|yaml|md|tar|env)$/.test(path))).toEqual([]);
   });
 
   it('has every page of docs/ in its index', () => {
