@@ -242,6 +242,81 @@ test('facts that are all gone are kept: whoever wrote them is gone too', async (
   expect(snapshot.cluster!.facts).toHaveLength(1);
 });
 
+describe('a wish that an installation detaches', () => {
+  const nodes = { spec: { holds: 'Nodes', count: 1, prefixes: ['192.0.2.1/32'] } };
+  const wishFor = (serviceAccountUid: string) => ({
+    spec: { holds: 'Detach', count: 0, prefixes: [], serviceAccountUid },
+  });
+  const isUninstalled = ({ cluster: view }: PolicySnapshot) => view!.uninstalled;
+
+  test('is heeded when it names the account of the token, and until it is taken back', async () => {
+    cluster.serviceAccountUid = 'mine';
+    cluster.put('clusterfacts', 'nodes-0', nodes);
+    const { snapshots, until } = start();
+    expect(isUninstalled(await until('a snapshot'))).toBe(false);
+    cluster.put('clusterfacts', 'detach', wishFor('mine'));
+    const heeded = await until('the wish', isUninstalled);
+    // It is no fact: what is known of the cluster is known still, and nothing else.
+    expect(heeded.cluster!.facts.map(({ metadata }) => metadata.name)).toEqual(['nodes-0']);
+    cluster.remove('clusterfacts', 'detach');
+    await until('its end', (snapshot) => !isUninstalled(snapshot));
+    const told = snapshots.map(isUninstalled);
+    expect(told.filter((each, i) => each !== told[i - 1])).toEqual([false, true, false]);
+  });
+
+  test('is heard of before the first snapshot', async () => {
+    cluster.serviceAccountUid = 'mine';
+    putPolicy('a');
+    cluster.put('clusterfacts', 'detach', wishFor('mine'));
+    const { snapshots, until } = start();
+    await until('a snapshot', (snapshot) => names(snapshot).length === 1);
+    expect(snapshots.every(isUninstalled)).toBe(true);
+  });
+
+  test.each([['other'], [undefined]])('is nothing to an agent whose account is %s', async (account) => {
+    cluster.serviceAccountUid = account;
+    cluster.put('clusterfacts', 'detach', wishFor('mine'));
+    putPolicy('a');
+    const { snapshots, until } = start();
+    await until('a snapshot', (snapshot) => names(snapshot).length === 1);
+    expect(snapshots.some(isUninstalled)).toBe(false);
+  });
+
+  test('under another name, or that is about something else, is none', async () => {
+    cluster.serviceAccountUid = 'mine';
+    cluster.put('clusterfacts', 'nodes-0', wishFor('mine'));
+    cluster.put('clusterfacts', 'detach', { spec: { ...nodes.spec, serviceAccountUid: 'mine' } });
+    const { until } = start();
+    expect(isUninstalled(await until('a snapshot'))).toBe(false);
+  });
+
+  test('that is all there is does not make the facts forgotten, and its end is heard of without any', async () => {
+    cluster.serviceAccountUid = 'mine';
+    cluster.put('clusterfacts', 'nodes-0', nodes);
+    const { until } = start();
+    await until('a snapshot');
+    cluster.put('clusterfacts', 'detach', wishFor('mine'));
+    await until('the wish', isUninstalled);
+    cluster.remove('clusterfacts', 'nodes-0');
+    cluster.remove('clusterfacts', 'detach');
+    const after = await until('its end', (snapshot) => !isUninstalled(snapshot));
+    expect(after.cluster!.facts.map(({ metadata }) => metadata.name)).toEqual(['nodes-0']);
+  });
+
+  test('that was kept is compared with the account of now, without waiting for a server', async () => {
+    cluster.serviceAccountUid = 'mine';
+    cluster.put('clusterfacts', 'detach', wishFor('mine'));
+    const saved = await savedBy(start());
+    cluster.isAway = true;
+    const again = start({ saved, graceMs: 3_600_000 });
+    expect(isUninstalled(await again.until('a snapshot'))).toBe(true);
+    await again.end();
+    cluster.serviceAccountUid = 'of the next installation';
+    const next = start({ saved, graceMs: 50 });
+    expect(isUninstalled(await next.until('a snapshot'))).toBe(false);
+  });
+});
+
 test('a server that stays away is a finding, and none when it is back', async () => {
   let passedMs = 0;
   const clock = { ...systemClock, nowMs: () => systemClock.nowMs() + passedMs };

@@ -223,6 +223,8 @@ describe('a cluster', () => {
     });
     expect(await store.loadCluster('n1')).toEqual({
       ...saved,
+      // What is left out was in force: it must not be taken for something that nobody asked for.
+      leftOut: 6,
       node: { labels: { a: 'b' } },
     });
     edit((cluster) => {
@@ -239,4 +241,27 @@ test('a folder that cannot be made is an error that names it', async () => {
   writeFileSync(join(folder, 'file'), '');
   const refused = new StateStore(join(folder, 'file', 'state'));
   await expect(refused.prepare()).rejects.toMatchObject({ code: 'StateUnreadable', field: '--state' });
+});
+
+test('all that was written is taken away again, and nothing else', async () => {
+  const objects = loadPolicyFile('a.yaml', policy).objects.map((object) => ({ ...object, file: 'a.yaml' }));
+  await store.saveObjects(objects);
+  await store.saveBlocks([block()]);
+  const reference = { digest: 'd', chunks: ['0-a'] };
+  await store.saveCluster(
+    {
+      nodeName: 'n1',
+      policies: [],
+      lists: [],
+      exceptions: [],
+      facts: [],
+      node: { labels: {} },
+      prefixSets: { a: reference },
+    },
+    () => 'x',
+  );
+  writeFileSync(file('somebody-elses'), '');
+  expect(readdirSync(file('.')).length).toBe(5);
+  await store.clear();
+  expect(readdirSync(file('.'))).toEqual(['somebody-elses']);
 });

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AnyObject } from './control-plane/cluster.ts';
+import { detachAccount } from './detach-account.ts';
 import { useControlPlane } from './use-control-plane.ts';
 
 const cluster = useControlPlane();
@@ -23,6 +24,7 @@ beforeAll(async () => {
   await kubeconfigOf('agent', 'portcullis-agent', mine);
   await kubeconfigOf('unbound', 'portcullis-agent');
   await kubeconfigOf('operator', 'portcullis-operator');
+  kubeconfigs.set('hook', await detachAccount(cluster, join(folder, 'hook')));
   for (const role of ['view', 'edit', 'oncall']) {
     const name = `access-${role}`;
     await cluster.createServiceAccount(namespace, name);
@@ -43,6 +45,9 @@ afterAll(async () => {
     await cluster.delete('node', node);
     await cluster.delete('pod', `portcullis-agent-${node}`, namespace);
   }
+  for (const kind of ['clusterrolebinding', 'clusterrole']) await cluster.delete(kind, 'portcullis-detach');
+  for (const kind of ['rolebinding', 'role', 'serviceaccount'])
+    await cluster.delete(kind, 'portcullis-detach', namespace);
   for (const role of ['view', 'edit', 'oncall']) {
     await cluster.delete('clusterrolebinding', `access-${role}`);
     await cluster.delete('serviceaccount', `access-${role}`, namespace);
@@ -88,6 +93,13 @@ const exception = (labels: AnyObject = {}) =>
   custom('SourceException', { source: '192.0.2.7/32', expiresAt: '2030-01-01T00:00:00Z' }, { labels });
 const chunk = custom('PrefixChunk', { list: 'x', count: 1, prefixes: '192.0.2.0/24' });
 const facts = custom('ClusterFacts', { holds: 'Configured', count: 0, prefixes: [] });
+
+/** Of no account that any agent here has. */
+const wish = custom(
+  'ClusterFacts',
+  { holds: 'Detach', count: 0, prefixes: [], serviceAccountUid: 'nobody' },
+  { name: 'detach' },
+);
 
 const allowed = { code: 0 };
 const forbidden = { code: 1, stderr: expect.stringMatching(/forbidden|denied request/i) };
@@ -154,7 +166,7 @@ describe('the token of an agent', () => {
     });
   });
 
-  it.each([policy, list(), exception(), chunk, facts])('writes no $kind', async (object) => {
+  it.each([policy, list(), exception(), chunk, facts, wish])('writes no $kind $metadata.name', async (object) => {
     expect(await apply('agent', object)).toMatchObject(forbidden);
   });
 
@@ -214,12 +226,104 @@ describe('people', () => {
       expect(await apply('edit', object)).toMatchObject(allowed);
       expect(await remove('edit', object.kind, object.metadata.name)).toMatchObject(allowed);
     }
-    for (const object of [report(mine), chunk, facts]) expect(await apply('edit', object)).toMatchObject(forbidden);
+    for (const object of [report(mine), chunk, facts, wish])
+      expect(await apply('edit', object)).toMatchObject(forbidden);
   });
 
   it('who view read all of it and write nothing', async () => {
     for (const kind of ['portscanpolicies', 'ipblocklists', 'sourceexceptions', 'nodereports', 'clusterfacts'])
       expect(await as('view', ['get', kind])).toMatchObject(allowed);
     for (const object of [policy, list(), exception()]) expect(await apply('view', object)).toMatchObject(forbidden);
+  });
+});
+
+describe('the wish that all agents detach', () => {
+  const disguised = { ...wish, metadata: { name: 'access-disguised' } };
+  const dryRun = ['--dry-run=server'];
+
+  it('is written by the hook that uninstalls, which writes and takes back nothing else', async () => {
+    for (let time = 0; time < 2; time++) expect(await apply('hook', wish, dryRun)).toMatchObject(allowed);
+    expect(await apply('hook', facts, dryRun)).toMatchObject(forbidden);
+    // RBAC cannot name what is not there yet.
+    expect(await as('hook', ['create', ...dryRun, '--validate=false', '-f', '-'], facts)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('portcullis-detach alone, which writes nothing else'),
+    });
+    for (const object of [policy, list(), exception(), chunk, report(mine)])
+      expect(await apply('hook', object)).toMatchObject(forbidden);
+    expect(await remove('hook', 'clusterfacts', 'cluster')).toMatchObject(forbidden);
+    expect(await as('hook', ['get', 'secrets', '-n', namespace])).toMatchObject(forbidden);
+    expect(await as('hook', ['get', 'serviceaccount', 'default', '-n', namespace])).toMatchObject(forbidden);
+    expect(await as('hook', ['get', 'serviceaccount', 'portcullis-agent', '-n', namespace])).toMatchObject(allowed);
+  });
+
+  it.each(['agent', 'operator', 'edit', 'view', 'oncall'])(
+    'is not for %s to write, neither new nor again',
+    async (user) => {
+      expect(await apply(user, wish)).toMatchObject(forbidden);
+      await cluster.apply(wish);
+      try {
+        expect(await apply(user, { ...wish, spec: { ...wish.spec, serviceAccountUid: 'other' } })).toMatchObject(
+          forbidden,
+        );
+      } finally {
+        await cluster.delete('clusterfacts', 'detach');
+      }
+    },
+  );
+
+  it('is kept from agents and the operator by the admission policy, whatever RBAC lets through', async () => {
+    const role = 'access-too-much';
+    await cluster.apply([
+      {
+        apiVersion: 'rbac.authorization.k8s.io/v1',
+        kind: 'ClusterRole',
+        metadata: { name: role },
+        rules: [{ apiGroups: ['portcullis.dev'], resources: ['clusterfacts'], verbs: ['*'] }],
+      },
+      {
+        apiVersion: 'rbac.authorization.k8s.io/v1',
+        kind: 'ClusterRoleBinding',
+        metadata: { name: role },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
+        subjects: ['agent', 'operator'].map((name) => ({
+          kind: 'ServiceAccount',
+          name: `portcullis-${name}`,
+          namespace,
+        })),
+      },
+    ]);
+    try {
+      for (const user of ['agent', 'operator'])
+        expect(await apply(user, wish)).toMatchObject({
+          code: 1,
+          stderr: expect.stringContaining('portcullis-detach alone'),
+        });
+      expect(await apply('agent', facts, dryRun)).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('an agent writes no facts'),
+      });
+    } finally {
+      await cluster.delete('clusterrolebinding', role);
+      await cluster.delete('clusterrole', role);
+    }
+  });
+
+  it('has one name, which nothing else has, and holds nothing but the account', async () => {
+    const admin = (object: AnyObject) =>
+      cluster.kubectl(['create', '--dry-run=server', '-f', '-'], { input: JSON.stringify(object) });
+    expect(await admin(wish)).toMatchObject(allowed);
+    const refused = (text: string) => ({ code: 1, stderr: expect.stringContaining(text) });
+    expect(await admin(disguised)).toMatchObject(refused('that slice has no other name'));
+    expect(await admin({ ...facts, metadata: { name: 'detach' } })).toMatchObject(refused('the name detach'));
+    const { serviceAccountUid, ...nobody } = wish.spec;
+    expect(await admin({ ...wish, spec: nobody })).toMatchObject(refused('needs serviceAccountUid'));
+    expect(await admin({ ...facts, spec: { ...facts.spec, serviceAccountUid } })).toMatchObject(
+      refused('no other has it'),
+    );
+    const wide = { ...wish.spec, count: 1, prefixes: ['0.0.0.0/0'] };
+    expect(await admin({ ...wish, spec: wide })).toMatchObject(refused('has no prefixes'));
+    // The operator writes all that it always did.
+    expect(await apply('operator', facts, dryRun)).toMatchObject(allowed);
   });
 });
