@@ -34,8 +34,8 @@ export interface DetachAllOptions {
 
 /** Looks cost nothing but a walk over what the watches hold. */
 const lookEveryMs = 1000;
-/** In which an agent that is heard at all tells of a wish: 5,000 spread their reports over 22 s. */
-const patienceMs = 30_000;
+/** In which an agent that is heard at all tells of a wish: those of 5,000 nodes spread their reports over 35 s. */
+const patienceMs = 45_000;
 /** Half a minute, for an API server that is being restarted. */
 const retries = { attempts: 10, maxMs: 5000 };
 /** Full reports have 16 KiB. */
