@@ -160,14 +160,17 @@ bytes an entry in each of two families, and twice that while a change is swapped
 {{- $operator := $root.Values.operator -}}
 serviceAccountName: {{ index . 1 }}
 restartPolicy: Never
+# Variables of Services would be many, and are of no use.
 enableServiceLinks: false
 {{- with $root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+# It needs nothing of its node: no user, no capability, no folder.
 securityContext:
   {{- include "portcullis.restrictedPod" $root | nindent 2 }}
 {{- with $operator.nodeSelector }}
+# Where the operator may run.
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
