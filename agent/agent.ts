@@ -142,8 +142,8 @@ export class Agent {
   static async open(settings: RunSettings, log: Log): Promise<Agent> {
     const state = settings.state === undefined ? undefined : new StateStore(settings.state);
     await state?.prepare();
-    const ofThisBoot = await orNothing(state?.loadBlocksOfThisBoot(Date.now()), log);
-    const datapath = await Datapath.open(datapathOptions(settings), { mayReplace: ofThisBoot !== undefined });
+    const kept = await orNothing(state?.loadBlocks(Date.now()), log);
+    const datapath = await Datapath.open(datapathOptions(settings), { mayReplace: kept?.ofThisBoot === true });
     const fresh = !datapath.adopted;
     const { supersedes } = datapath;
     log.logger.info(
@@ -162,8 +162,9 @@ export class Agent {
     };
     const metrics = new AgentMetrics({ version, layoutVersion, read });
     const supply = await openSupply({ settings, state, log, registry: metrics.registry });
-    const ofEarlierBoot = fresh ? await orNothing(state?.loadBlocksOfEarlierBoot(Date.now()), log) : undefined;
-    const blocks = (supersedes === undefined ? ofEarlierBoot : ofThisBoot) ?? [];
+    // Tables of this boot hold theirs, and where there are none any more, somebody detached on purpose.
+    const isMissing = kept?.ofThisBoot ? supersedes !== undefined : fresh;
+    const blocks = kept !== undefined && isMissing ? kept.blocks : [];
     const isPastUnknown = datapath.adopted && !supply.hasLastGood;
     agent = new Agent({ settings, log, datapath, supply, metrics, state, blocks, isPastUnknown });
     return agent;
@@ -351,9 +352,11 @@ export class Agent {
 
   /** Once, between the tables and the first attachment, so that no packet comes between. */
   #restoreBlocks(): void {
-    if (this.#blocksToRestore.length === 0) return;
-    const blocks = this.#blocksToRestore;
-    this.#blocksToRestore = [];
+    const nowMs = Date.now();
+    const blocks = this.#blocksToRestore.filter(({ untilMs }) => untilMs > nowMs);
+    // Policies that are not known yet may have more of them.
+    this.#blocksToRestore = this.#isPastUnknown ? blocks : [];
+    if (blocks.length === 0) return;
     const restored = restoreBlocks(blocks, this.#datapath);
     this.#datapath.rebuildConcern();
     this.#datapath.concern.manualEntries = this.#datapath.manual.all().length;
@@ -497,12 +500,14 @@ export class Agent {
   }
 
   async #savePolicies(): Promise<void> {
+    // What stands there says that something is missing, which the next start has to know too.
+    if (this.#isPastUnknown) return;
     await this.#supply.save().catch((error: unknown) => this.#complain('state', error));
   }
 
   async #saveBlocks(): Promise<void> {
-    // Before the first apply the tables may lack what is still to be restored.
-    if (!this.#applied) return;
+    // The tables may lack what is still to be restored, before the first apply and while they have not taken over.
+    if (!this.#applied || this.#datapath.supersedes !== undefined) return;
     await this.#state
       ?.saveBlocks(saveableBlocks(this.#datapath))
       .catch((error: unknown) => this.#complain('state', error));

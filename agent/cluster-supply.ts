@@ -59,7 +59,7 @@ export async function openCluster({ settings, state, log, registry }: SupplyPart
       log.logger.warn({ event: 'scrape-review', err }, 'no scrape is let in: the API server cannot be asked'),
   });
   return {
-    hasLastGood: saved !== undefined,
+    hasLastGood: saved !== undefined && saved.leftOut === undefined,
     waitsFor: `the API server ${client.server}`,
     async run(signal, onSnapshot) {
       const loops = [

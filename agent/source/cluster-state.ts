@@ -22,6 +22,8 @@ export interface SavedCluster {
   readonly node: NodeFacts;
   /** By name of the list. The chunks themselves are files of their own, named by what they hold. */
   readonly prefixSets: Readonly<Record<string, PrefixSetReference>>;
+  /** Policies and lists that were saved and cannot be used: what they asked for is not known. Absent: none. */
+  readonly leftOut?: number;
 }
 
 /**
@@ -30,10 +32,14 @@ export interface SavedCluster {
  */
 export function readSavedCluster(value: unknown, nodeName: string): SavedCluster | undefined {
   if (!isRecord(value) || value.nodeName !== nodeName) return undefined;
+  const policies = goodObjects<PortScanPolicy>(value.policies, 'PortScanPolicy');
+  const lists = goodObjects<IpBlocklist>(value.lists, 'IpBlocklist');
+  const leftOut = listOf(value.policies).length - policies.length + (listOf(value.lists).length - lists.length);
   return {
     nodeName,
-    policies: goodObjects<PortScanPolicy>(value.policies, 'PortScanPolicy'),
-    lists: goodObjects<IpBlocklist>(value.lists, 'IpBlocklist'),
+    policies,
+    lists,
+    ...(leftOut > 0 && { leftOut }),
     exceptions: goodObjects<SourceException>(value.exceptions, 'SourceException'),
     facts: listOf(value.facts).filter(isFacts),
     node: nodeFacts(value.node),

@@ -83,28 +83,26 @@ describe('objects', () => {
 });
 
 describe('blocks', () => {
-  test('of this boot are not put back: the kernel still has them, or they were lifted', async () => {
-    await store.saveBlocks([block()]);
-    expect(JSON.parse(readFileSync(file('blocks.json'), 'utf8'))).toMatchObject({ bootId: bootId() });
-    expect(await store.loadBlocksOfEarlierBoot(NOW)).toEqual([]);
-  });
+  const ofEarlierBoot = async (nowMs: number) => {
+    const kept = await store.loadBlocks(nowMs);
+    expect(kept?.ofThisBoot).toBe(false);
+    return kept!.blocks;
+  };
 
-  test('of this boot are known for tables that cannot be read', async () => {
-    expect(await store.loadBlocksOfThisBoot(NOW)).toBeUndefined();
+  test('are told with the boot that they are of', async () => {
+    expect(await store.loadBlocks(NOW)).toBeUndefined();
     await store.saveBlocks([block(), block({ source: '203.0.113.9', untilMs: NOW })]);
-    expect(await store.loadBlocksOfThisBoot(NOW)).toEqual([block()]);
-    await store.saveBlocks([]);
-    expect(await store.loadBlocksOfThisBoot(NOW)).toEqual([]);
+    expect(await store.loadBlocks(NOW)).toEqual({ ofThisBoot: true, blocks: [block()] });
     reboot();
-    expect(await store.loadBlocksOfThisBoot(NOW)).toBeUndefined();
+    expect(await store.loadBlocks(NOW)).toEqual({ ofThisBoot: false, blocks: [block()] });
   });
 
   test('of an earlier boot come back while they hold', async () => {
     const saved = [block(), block({ source: '2001:db8::/64' }), block({ source: '203.0.113.9', untilMs: NOW })];
     await store.saveBlocks(saved);
     reboot();
-    expect(await store.loadBlocksOfEarlierBoot(NOW)).toEqual(saved.slice(0, 2));
-    expect(await store.loadBlocksOfEarlierBoot(NOW + 60_000)).toEqual([]);
+    expect(await ofEarlierBoot(NOW)).toEqual(saved.slice(0, 2));
+    expect(await ofEarlierBoot(NOW + 60_000)).toEqual([]);
   });
 
   test('that somebody damaged are left out, the others come back', async () => {
@@ -114,7 +112,7 @@ describe('blocks', () => {
     ].map((change) => ({ ...block(), ...change }));
     await store.saveBlocks([...(bad as unknown as SavedBlock[]), block()]);
     reboot();
-    expect(await store.loadBlocksOfEarlierBoot(NOW)).toEqual([block()]);
+    expect(await ofEarlierBoot(NOW)).toEqual([block()]);
   });
 
   test('lifted while no agent runs are taken out of the file, and nothing else is', async () => {
@@ -122,7 +120,7 @@ describe('blocks', () => {
     await store.forgetBlocks(({ source }) => source === '198.51.100.7');
     expect(JSON.parse(readFileSync(file('blocks.json'), 'utf8'))).toMatchObject({ bootId: bootId() });
     reboot();
-    expect((await store.loadBlocksOfEarlierBoot(NOW)).map(({ source }) => source)).toEqual(['203.0.113.9']);
+    expect((await ofEarlierBoot(NOW)).map(({ source }) => source)).toEqual(['203.0.113.9']);
   });
 
   test('that did not change are not written again, and are after a change', async () => {

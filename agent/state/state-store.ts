@@ -34,6 +34,12 @@ export interface SavedBlock {
   readonly reason?: string;
 }
 
+export interface KeptBlocks {
+  /** The kernel has them in its tables, if those can be read and were not detached on purpose. */
+  readonly ofThisBoot: boolean;
+  readonly blocks: readonly SavedBlock[];
+}
+
 /** The kernel's id of this boot: it tells a reboot from a restart of the agent. */
 export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 
@@ -98,18 +104,12 @@ export class StateStore {
     return await this.#read(join(this.#folder, CHUNKS_FOLDER, basename(name)));
   }
 
-  /** Blocks of an earlier boot that still hold; none when this boot saved them, whose tables are pinned or were detached on purpose. */
-  async loadBlocksOfEarlierBoot(nowMs: number): Promise<readonly SavedBlock[]> {
+  /** Blocks that were saved and still hold; undefined when none were saved. @throws PortcullisError StateUnreadable */
+  async loadBlocks(nowMs: number): Promise<KeptBlocks | undefined> {
     const saved = await this.#load(BLOCKS_FILE);
-    if (!isRecord(saved) || saved.bootId === bootId() || !Array.isArray(saved.blocks)) return [];
-    return saved.blocks.filter(isSavedBlock).filter(({ untilMs }) => untilMs > nowMs);
-  }
-
-  /** What an agent of this boot saved last, for tables that cannot be read; undefined when none did. @throws PortcullisError StateUnreadable */
-  async loadBlocksOfThisBoot(nowMs: number): Promise<readonly SavedBlock[] | undefined> {
-    const saved = await this.#load(BLOCKS_FILE);
-    if (!isRecord(saved) || saved.bootId !== bootId() || !Array.isArray(saved.blocks)) return undefined;
-    return saved.blocks.filter(isSavedBlock).filter(({ untilMs }) => untilMs > nowMs);
+    if (!isRecord(saved) || !Array.isArray(saved.blocks)) return undefined;
+    const blocks = saved.blocks.filter(isSavedBlock).filter(({ untilMs }) => untilMs > nowMs);
+    return { ofThisBoot: saved.bootId === bootId(), blocks };
   }
 
   async saveBlocks(blocks: readonly SavedBlock[]): Promise<void> {
