@@ -35,6 +35,8 @@ export default defineConfig({
       { test: { name: 'chart', include: ['test/chart/**/*.test.ts'], testTimeout: 60_000 } },
       // Each file has a whole cluster of its own, with kubelets and pods.
       { test: { name: 'nodes', include: ['test/cluster/real-nodes/**/*.test.ts'], ...kernel } },
+      // A cluster as well, with what the Dockerfiles and the chart bring.
+      { test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], ...kernel } },
       { test: { name: 'images', include: ['test/images/*.test.ts'], ...kernel } },
       { test: { name: 'life', include: ['test/life/**/*.test.ts'], ...kernel } },
     ],

@@ -104,6 +104,22 @@ export class World implements AsyncDisposable {
     return this.operators.find((operator) => operator.isRunning && operator.identifiesAs(holder));
   }
 
+  /** The attacker has a link to each node. */
+  linkTo({ name }: { readonly name: string }): string {
+    return name;
+  }
+
+  /** Packets that the attacker sent to nodes since they were made. */
+  async sentTo(nodes: readonly { readonly name: string }[]): Promise<number> {
+    const { stdout } = await this.attacker.exec(['cat', '/proc/net/dev']);
+    const names = new Set(nodes.map(({ name }) => name));
+    return stdout
+      .split('\n')
+      .map((line) => line.trim().split(/[:\s]+/))
+      .filter(([name]) => names.has(name!))
+      .reduce((sum, fields) => sum + Number(fields[10]), 0);
+  }
+
   /** Runs kubectl as the administrator and returns what it wrote; throws unless it ends with 0. */
   async kubectl(...args: readonly string[]): Promise<string> {
     return await this.plane.run(args);

@@ -1,18 +1,38 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import type { RunningCommand } from '../../support/command.ts';
-import { attackerAddress, strangers, type World } from '../world.ts';
-import type { WorldNode } from '../world-node.ts';
-import { blockedIn, blocklist, distinctTargets, policy, untilObject, untilProgrammed } from './objects.ts';
+import type { Namespace } from '../../support/namespaces.ts';
+import { attackerAddress, strangers } from '../world.ts';
+import { blockedIn, blocklist, distinctTargets, type Place, policy, untilObject, untilProgrammed } from './objects.ts';
 
 /** Stands on the list `bad`. */
 export const listedAddress = strangers[2];
+
+/** A node as a stranger sees it, and what came past XDP there. */
+export interface FloodedNode {
+  readonly name: string;
+  readonly address: string;
+  arrived(source?: string): Promise<number>;
+  arrivedPorts(source?: string): Promise<readonly number[]>;
+  scan(options?: { readonly ports?: string }): Promise<void>;
+  answers(source?: string): Promise<boolean>;
+}
+
+/** A cluster, and the strangers who flood its nodes. */
+export interface FloodedPlace extends Place {
+  readonly nodes: readonly FloodedNode[];
+  readonly attacker: Namespace;
+  /** The attacker's interface that leads to a node. */
+  linkTo(node: FloodedNode): string;
+  /** Packets that were sent to these nodes since they were made. */
+  sentTo(nodes: readonly FloodedNode[]): Promise<number>;
+}
 
 /** What the floods of these tests send, in packets a second: many more than any gap in enforcement could hide between. */
 const perSecond = 250;
 
 interface Stream {
-  readonly node: WorldNode;
+  readonly node: FloodedNode;
   readonly source: string;
   readonly command: RunningCommand;
   /** Packets that had come past XDP when it was last known that no more may. */
@@ -24,23 +44,23 @@ interface Stream {
  * counted behind it. `expectNonePassed` after each fault is then the proof that enforcement went on through all of it.
  */
 export class Floods {
-  readonly #world: World;
+  readonly #place: FloodedPlace;
   readonly #streams = new Map<string, Stream>();
 
-  constructor(world: World) {
-    this.#world = world;
+  constructor(place: FloodedPlace) {
+    this.#place = place;
   }
 
   /** Begins when the source is blocked on the node. */
-  async start(node: WorldNode, source: string): Promise<void> {
+  async start(node: FloodedNode, source: string): Promise<void> {
     const argv = ['hping3', '-q', '-n', '-S', '-a', source, '-p', '1000', '-i', `u${1_000_000 / perSecond}`];
-    const command = this.#world.attacker.spawn([...argv, '-I', node.name, node.address]);
+    const command = this.#place.attacker.spawn([...argv, '-I', this.#place.linkTo(node), node.address]);
     this.#streams.set(keyOf(node, source), { node, source, command, arrived: await node.arrived(source) });
     await this.expectNonePassed();
   }
 
   /** On a node whose agent has `guard` and `bad` in force. */
-  async scanAndFlood(node: WorldNode): Promise<void> {
+  async scanAndFlood(node: FloodedNode): Promise<void> {
     const before = (await node.arrivedPorts()).length;
     await node.scan({ ports: '1-100' });
     // At most: ports that it tried earlier are arrivals already.
@@ -51,26 +71,24 @@ export class Floods {
   }
 
   /** For a source that is about to be let in. */
-  async stop(node: WorldNode, source: string): Promise<void> {
+  async stop(node: FloodedNode, source: string): Promise<void> {
     const key = keyOf(node, source);
     await this.#streams.get(key)?.command.stop('SIGKILL');
     this.#streams.delete(key);
   }
 
+  async end(): Promise<void> {
+    for (const { node, source } of [...this.#streams.values()]) await this.stop(node, source);
+  }
+
   /** After a time in which packets of a stream were meant to pass: from now on they must not. */
-  async blockedAgain(node: WorldNode, source: string): Promise<void> {
+  async blockedAgain(node: FloodedNode, source: string): Promise<void> {
     this.#streams.get(keyOf(node, source))!.arrived = await node.arrived(source);
   }
 
-  /** Packets that were sent to the nodes since they were made. */
+  /** Packets that were sent to the flooded nodes. */
   async sent(): Promise<number> {
-    const { stdout } = await this.#world.attacker.exec(['cat', '/proc/net/dev']);
-    const names = new Set([...this.#streams.values()].map(({ node }) => node.name));
-    return stdout
-      .split('\n')
-      .map((line) => line.trim().split(/[:\s]+/))
-      .filter(([name]) => names.has(name!))
-      .reduce((sum, fields) => sum + Number(fields[10]), 0);
+    return await this.#place.sentTo([...new Set([...this.#streams.values()].map(({ node }) => node))]);
   }
 
   /** Runs a step while they go on, and a little longer; fails when a packet came through, or when none was sent. */
@@ -98,10 +116,10 @@ export class Floods {
   }
 }
 
-const keyOf = (node: WorldNode, source: string): string => `${source} to ${node.name}`;
+const keyOf = (node: FloodedNode, source: string): string => `${source} to ${node.name}`;
 
 /** Applies the policy `guard` and the list `bad`, lets the attacker scan each node, and lets both blocked sources flood them all. */
-export async function floodAll(world: World): Promise<Floods> {
+export async function floodAll(world: FloodedPlace): Promise<Floods> {
   await world.plane.apply([policy('guard'), blocklist('bad', [{ cidr: `${listedAddress}/32` }])]);
   await untilProgrammed(world, 'guard', { nodes: world.nodes.length });
   await untilObject(

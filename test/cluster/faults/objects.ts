@@ -1,8 +1,13 @@
 import { expect } from 'vitest';
-import type { AnyObject } from '../control-plane/cluster.ts';
-import type { World } from '../world.ts';
+import type { AnyObject, Cluster } from '../control-plane/cluster.ts';
 
 const apiVersion = 'portcullis.dev/v1alpha1';
+
+/** Where objects are, and how to wait there. */
+export interface Place {
+  readonly plane: Cluster;
+  until<T>(what: string, look: () => T | Promise<T>, timeoutMs?: number): Promise<Exclude<T, false | undefined>>;
+}
 
 /** Of the policies of these tests, unless they say otherwise. */
 export const distinctTargets = 15;
@@ -33,7 +38,7 @@ export const conditionsOf = (status: AnyObject): AnyObject =>
 
 /** Waits until a policy's status says of its present generation that all nodes which it selects have it. */
 export async function untilProgrammed(
-  world: World,
+  world: Place,
   name: string,
   { nodes, timeoutMs = 60_000 }: { readonly nodes?: number; readonly timeoutMs?: number } = {},
 ): Promise<AnyObject> {
@@ -56,7 +61,7 @@ export async function untilProgrammed(
 
 /** Waits until an object is as a test wants it, and shows it as it was last when that is in vain. */
 export async function untilObject(
-  world: World,
+  world: Place,
   kind: string,
   name: string,
   isSo: (object: AnyObject) => unknown,
@@ -88,7 +93,7 @@ export const blockedIn = (status: AnyObject): Record<string, readonly string[]> 
   );
 
 /** Applies an object and returns it as the server has it. */
-export async function apply(world: World, object: AnyObject): Promise<AnyObject> {
+export async function apply(world: Place, object: AnyObject): Promise<AnyObject> {
   await world.plane.apply(object);
   const stored = await world.plane.get(object.kind, object.metadata.name);
   expect(stored).toBeDefined();

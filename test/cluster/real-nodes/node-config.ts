@@ -17,6 +17,7 @@ export interface NodeConfigOptions {
   readonly servingCertFile: string;
   readonly servingKeyFile: string;
   readonly proxyKubeconfig: string;
+  readonly leaseSeconds: number;
 }
 
 export interface NodeConfig {
@@ -77,7 +78,8 @@ disabled_plugins = ['io.containerd.snapshotter.v1.btrfs', 'io.containerd.snapsho
 `;
 }
 
-function kubeletConfig({ folder, cgroupRoot, caFile, servingCertFile, servingKeyFile }: NodeConfigOptions): object {
+function kubeletConfig(options: NodeConfigOptions): object {
+  const { folder, cgroupRoot, caFile, servingCertFile, servingKeyFile, leaseSeconds } = options;
   return {
     apiVersion: 'kubelet.config.k8s.io/v1beta1',
     kind: 'KubeletConfiguration',
@@ -93,6 +95,7 @@ function kubeletConfig({ folder, cgroupRoot, caFile, servingCertFile, servingKey
     authorization: { mode: 'Webhook' },
     clusterDomain: 'cluster.local',
     resolvConf: '',
+    nodeLeaseDurationSeconds: leaseSeconds,
     volumePluginDir: join(folder, 'volume-plugins'),
     // The disk is the machine's: how full it is says nothing about the node.
     evictionHard: {

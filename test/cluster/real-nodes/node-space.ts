@@ -81,6 +81,11 @@ export class NodeSpace {
     rmSync(join(this.#folder, 'ready'), { force: true });
   }
 
+  /** See node-init.sh. */
+  disk(path: '/var/lib' | '/var/log'): string {
+    return join(this.#folder, path.slice(1).replace('/', '-'));
+  }
+
   /** Without waiting, for a process that exits. */
   killNow(): void {
     this.#outer.signal('SIGKILL');

@@ -16,6 +16,8 @@ export interface RealClusterOptions {
   readonly binaries?: NodeBinaries;
   /** Addresses of strangers, all in one namespace; those of RFC 5737 when absent. */
   readonly strangers?: readonly string[];
+  /** After this long without a word of its kubelet a Node is not Ready; Kubernetes' own, most of a minute, when absent. */
+  readonly nodeGraceSeconds?: number;
 }
 
 export interface RealNodeOptions {
@@ -40,6 +42,7 @@ export class RealCluster implements AsyncDisposable {
   readonly stranger: Namespace;
   readonly nodes: RealNode[] = [];
   readonly #binaries: NodeBinaries;
+  readonly #nodeGraceSeconds: number | undefined;
   readonly #images: string[] = [];
   #services: readonly Service[] = [];
   readonly #onExit = () => this.#stopNow();
@@ -50,12 +53,14 @@ export class RealCluster implements AsyncDisposable {
     readonly router: Namespace;
     readonly stranger: Namespace;
     readonly binaries: NodeBinaries;
+    readonly nodeGraceSeconds: number | undefined;
   }) {
     this.plane = parts.plane;
     this.net = parts.net;
     this.router = parts.router;
     this.stranger = parts.stranger;
     this.#binaries = parts.binaries;
+    this.#nodeGraceSeconds = parts.nodeGraceSeconds;
     process.on('exit', this.#onExit);
   }
 
@@ -88,7 +93,8 @@ export class RealCluster implements AsyncDisposable {
           '--kubelet-preferred-address-types=InternalIP',
         ],
       });
-      const cluster = new RealCluster({ plane, net, router, stranger, binaries });
+      const { nodeGraceSeconds } = options;
+      const cluster = new RealCluster({ plane, net, router, stranger, binaries, nodeGraceSeconds });
       mkdirSync(cluster.#nodesFolder);
       const pause = join(cluster.#nodesFolder, 'pause.tar');
       writePauseImage(pause);
@@ -130,6 +136,8 @@ export class RealCluster implements AsyncDisposable {
       proxyKubeconfig: await this.#kubeconfig(`${name}-proxy`, '/CN=system:kube-proxy'),
       servingCertFile: serving.certFile,
       servingKeyFile: serving.keyFile,
+      // A kubelet renews its Lease four times in this.
+      leaseSeconds: this.#nodeGraceSeconds ?? 40,
     });
     this.nodes.push(node);
     await node.start(this.#images);
@@ -190,6 +198,9 @@ export class RealCluster implements AsyncDisposable {
         `--service-account-private-key-file=${plane.serviceAccountKeyFile}`,
         // What it would make below /usr is no matter of tests.
         `--flex-volume-plugin-dir=${join(plane.folder, 'volume-plugins')}`,
+        ...(this.#nodeGraceSeconds === undefined
+          ? []
+          : ['--node-monitor-period=1s', `--node-monitor-grace-period=${this.#nodeGraceSeconds}s`]),
       ]),
       service('kube-scheduler', [kubeScheduler, ...flags(plane.kubeconfig)]),
     ];

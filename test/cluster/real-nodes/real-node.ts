@@ -26,6 +26,8 @@ export interface RealNodeParts {
   readonly proxyKubeconfig: string;
   readonly servingCertFile: string;
   readonly servingKeyFile: string;
+  /** How long its kubelet's Lease lasts. */
+  readonly leaseSeconds: number;
 }
 
 const startTimeoutMs = 60_000;
@@ -141,6 +143,11 @@ export class RealNode implements AsyncDisposable {
 
   async imageNames(): Promise<readonly string[]> {
     return (await this.ctr(['images', 'list', '--quiet'])).stdout.split('\n').filter(Boolean);
+  }
+
+  /** Where a folder of its disk, `/var/lib` or `/var/log`, is for the machine. */
+  disk(path: '/var/lib' | '/var/log'): string {
+    return this.space.disk(path);
   }
 
   /** The end of what its programs have written. */

@@ -1,0 +1,90 @@
+import { beforeAll, expect, test } from 'vitest';
+import { scan } from '../../scripts/demo/scan.ts';
+import { type Floods, floodAll, listedAddress } from '../cluster/faults/flood.ts';
+import { untilProgrammed } from '../cluster/faults/objects.ts';
+import { attackerAddress } from '../cluster/world-node.ts';
+import { namespace, type ReleaseWorld } from './release.ts';
+
+export function uninstallTests(here: () => ReleaseWorld): void {
+  let floods: Floods;
+
+  beforeAll(async () => {
+    const world = here();
+    if (world === undefined) return;
+    // Where this part runs alone.
+    if ((await world.agentPods()).size === 0) await world.install('portcullis');
+    floods = await floodAll(world);
+  }, 300_000);
+
+  test('with uninstall.detach=false leaves all attached, and a release of another name takes it over', async () => {
+    const world = here();
+    await floods.during('a release makes room for another one', async () => {
+      await world.upgrade('portcullis', world.images, ['--set', 'uninstall.detach=false']);
+      const ended = await world.uninstall('portcullis', ['--wait']);
+      expect(ended, ended.stderr).toMatchObject({ code: 0 });
+      expect((await world.agentPods()).size).toBe(0);
+      for (const node of world.nodes) expect(await node.xdp(), node.name).toBeDefined();
+      await world.install('another');
+      for (const node of world.nodes) await world.untilReported(node, 0);
+      await untilProgrammed(world, 'guard', { nodes: 2 });
+    });
+  });
+
+  test('names a node that is down, and detaches the others', async () => {
+    const world = here();
+    const [a, b] = world.nodes;
+    await b.real.kill();
+    await world.until('the node to be taken for dead', async () => !(await b.real.isReady()), 120_000);
+    for (const source of [attackerAddress, listedAddress]) await floods.stop(a, source);
+    const ended = await world.uninstall('another');
+    const said = ended.stdout + ended.stderr;
+    console.log(said);
+    expect(ended.code, said).toBe(0);
+    expect(said).toContain(b.name);
+    await world.until('the agent to be gone', async () => (await world.agentPods()).get(a.name) === undefined);
+    await world.until(`nothing to be left on ${a.name}`, async () => (await a.remains()).length === 0);
+    for (const source of [attackerAddress, listedAddress]) expect(await a.answers(source), source).toBe(true);
+    for (const source of [attackerAddress, listedAddress]) await floods.stop(b, source);
+    await world.cluster.restartNode(b.real);
+    await world.until('its pods to be gone', async () => {
+      const { stdout } = await world.plane.kubectl(['get', 'pods', '-n', namespace, '-o', 'name']);
+      return stdout.trim() === '';
+    });
+  });
+
+  test('comes after install - uninstall - install, leaves nothing attached, and keeps CRDs and policies', async () => {
+    const world = here();
+    await world.install('third');
+    await untilProgrammed(world, 'guard', { nodes: 2 });
+    const started = performance.now();
+    for (const node of world.nodes) expect((await scan(world.attacker, node.address)).answered).toBeLessThan(15);
+    console.log(`figure: scans of both nodes took ${Math.round(performance.now() - started)} ms`);
+
+    const uninstallMs = performance.now();
+    const ended = await world.uninstall('third', ['--wait']);
+    console.log(
+      `figure: helm uninstall --wait took ${Math.round(performance.now() - uninstallMs)} ms\n${ended.stdout}`,
+    );
+    expect(ended, ended.stderr).toMatchObject({ code: 0 });
+    for (const node of world.nodes) {
+      // A pod may be gone from the API server a moment before its process is.
+      await world.until(`nothing to be left on ${node.name}`, async () => (await node.remains()).length === 0);
+      expect((await node.real.exec(['bpftool', 'link', 'show'], { allowFailure: true })).stdout).not.toMatch(
+        /xdp .*eth0/,
+      );
+      for (const source of [attackerAddress, listedAddress]) expect(await node.answers(source), source).toBe(true);
+    }
+    const crds = (await world.plane.list('crds')).map(({ metadata }) => metadata.name);
+    expect(crds.filter((name) => name.endsWith('.portcullis.dev'))).toHaveLength(6);
+    expect(await world.plane.get('portscanpolicy', 'guard')).toBeDefined();
+    expect(await world.plane.get('ipblocklist', 'bad')).toBeDefined();
+    const left = await world.shell(
+      `kubectl get all,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets -n ${namespace} -o name`,
+    );
+    expect(left.split('\n').filter((name) => name.includes('portcullis'))).toEqual([]);
+    const clusterWide = await world.shell(
+      'kubectl get clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings -o name',
+    );
+    expect(clusterWide.split('\n').filter((name) => name.includes('portcullis'))).toEqual([]);
+  });
+}
