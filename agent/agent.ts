@@ -422,7 +422,7 @@ export class Agent {
       blockedByPolicy: countBlocked(this.#view.blocks(), Date.now()),
       findings: this.#findings(),
       isDetached: this.#breakGlass.reason !== undefined,
-      policyErrors: (this.#policies?.findings ?? []).filter(({ severity }) => severity === 'error').length,
+      policyErrors: (this.#policies?.findings ?? []).filter(isPolicyError).length,
       logLinesSuppressed: {
         connection: this.#connections.suppressed,
         scan: this.#scans.suppressed,
@@ -518,4 +518,6 @@ export class Agent {
   }
 }
 
+/** That this node has no Node is nobody's policy. */
+const isPolicyError = ({ code, severity }: Finding): boolean => severity === 'error' && code !== 'NodeNotFound';
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

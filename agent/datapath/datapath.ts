@@ -360,16 +360,15 @@ export class Datapath {
           continue;
         }
         await this.#sets.put(slot, contents, (prefix, bits) => this.concern.add(prefix, bits));
-        const { lists, allow } = contents.refused;
-        if (lists > 0)
-          findings.push(
-            findingOf('TableFull', `${lists} entries of blocklists found no room`, { field: '--max-list-entries' }),
-          );
-        if (allow > 0)
-          findings.push(
-            findingOf('TableFull', `${allow} allow entries found no room`, { field: '--max-allow-entries' }),
-          );
       }
+      // Of earlier applies too: what did not fit then is still not in force.
+      const { lists, allow } = this.#sets.refusedIn(slot);
+      if (lists > 0)
+        findings.push(
+          findingOf('TableFull', `${lists} entries of blocklists found no room`, { field: '--max-list-entries' }),
+        );
+      if (allow > 0)
+        findings.push(findingOf('TableFull', `${allow} allow entries found no room`, { field: '--max-allow-entries' }));
       for (const { ifindex } of group) slots.set(ifindex, slot);
     }
     return slots;

@@ -111,6 +111,11 @@ export class SetSlots {
     return undefined;
   }
 
+  /** Entries that found no room in a slot when it was filled. */
+  refusedIn(slot: number): SetContents['refused'] {
+    return this.#contents.get(slot)?.refused ?? { lists: 0, allow: 0 };
+  }
+
   /** A slot nothing reads. Undefined when all are taken: 64 groups of interfaces with different lists. */
   free(): number | undefined {
     for (let slot = 0; slot < this.#slots; slot++)
