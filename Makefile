@@ -65,7 +65,7 @@ cluster-stop: ## End that cluster
 guide: ## Run the commands of docs/kubernetes.md and docs/rights.md on a real cluster and write down what they print
 	@$(SETUP) build test cluster nodes images monitoring
 	@node scripts/build.mjs
-	@UPDATE_GUIDE=1 vitest run --project nodes test/cluster/real-nodes/playground.test.ts
+	@UPDATE_GUIDE=1 vitest run --project e2e test/e2e/playground.test.ts
 	@UPDATE_GUIDE=1 vitest run --project cluster test/cluster/rights.test.ts
 
 long-model: ## Compare the BPF program with its model on 1,000,000 random packets

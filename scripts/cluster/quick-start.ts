@@ -6,14 +6,13 @@ const nodeAddresses = ['100.80.1.10', '100.80.2.10'] as const;
 
 /**
  * What a person types on the cluster, in order: `make cluster` prints it, the README shows it, a test types it. nmap with
- * --min-rate, since it slows down to a few probes a second by itself where nothing answers any more; with -sT, since an address
- * that completes a connection is nobody else's, and is blocked for ten minutes instead of one.
+ * --min-rate, since it slows down to a few probes a second by itself where nothing answers any more.
  */
 export const quickStart: readonly string[] = [
   'helm install portcullis charts/portcullis -n portcullis-system --create-namespace --wait',
   'kubectl apply --server-side -f examples/',
   'kubectl wait --for=condition=Programmed portscanpolicy/web-node',
-  `attacker nmap -Pn -n -sT -T4 --min-rate 300 -p1-1000 ${nodeAddresses[0]}`,
+  `attacker nmap -Pn -n -sS -T4 --min-rate 300 -p1-1000 ${nodeAddresses[0]}`,
   'kubectl describe portscanpolicy web-node',
   'kubectl portcullis blocked',
   `kubectl portcullis unblock ${attackerAddress} --for 1h`,

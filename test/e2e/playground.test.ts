@@ -6,14 +6,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { leftOf } from '../../../scripts/cluster/leftovers.ts';
-import { attackerAddress, quickStart } from '../../../scripts/cluster/quick-start.ts';
-import { isRunning } from '../../support/is-running.ts';
-import { waitFor } from '../../support/wait-for.ts';
+import { leftOf } from '../../scripts/cluster/leftovers.ts';
+import { attackerAddress, quickStart } from '../../scripts/cluster/quick-start.ts';
+import { isRunning } from '../support/is-running.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { runGuide } from './guide.ts';
 import { Playground } from './playground.ts';
 
-const root = join(import.meta.dirname, '..', '..', '..');
+const root = join(import.meta.dirname, '..', '..');
 const settleTimeoutMs = 60_000;
 const playground = new Playground();
 let told: string;
@@ -117,6 +117,7 @@ describe('the cluster of make cluster', () => {
     expect(of('kubectl get nodereports')).toMatch(/node-a +Enforcing/);
     expect(of('kubectl portcullis explain')).toContain('node-a');
     expect(of('kubectl get sourceexceptions')).toContain(`${attackerAddress}/32`);
+    expect(of('helm uninstall')).toContain('node-a');
   }, 600_000);
 
   test('ends as a whole', async () => {

@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type CommandResult, nodePath, run } from '../../support/command.ts';
+import { type CommandResult, nodePath, run } from '../support/command.ts';
 
-const root = join(import.meta.dirname, '..', '..', '..');
+const root = join(import.meta.dirname, '..', '..');
 const startTimeoutMs = 900_000;
 const commandTimeoutMs = 300_000;
 /** Where a person has it, and where the README says that it is. */
