@@ -34,6 +34,7 @@ const well: Readonly<Record<string, string>> = {
   [`portcullis_kube_watch_age_seconds{${agent}, resource="nodes"}`]: '180x240',
   [`portcullis_kube_queue_retries_total{${operator}, queue="q"}`]: '4x240',
   [`portcullis_operator_facts_refused{${operator}, reason="too-wide"}`]: '0x240',
+  [`portcullis_metrics_tls_failures_total{${agent}}`]: '0x240',
   [`portcullis_findings{${agent}, code="EventsLost", severity="warning"}`]: '1x240',
 };
 
@@ -217,6 +218,14 @@ const cases: readonly Case[] = [
     series: { [`portcullis_operator_facts_refused{${operator}, reason="too-wide"}`]: '1x240' },
     notAt: 8,
     at: 12,
+  },
+  {
+    alert: 'PortcullisMetricsTlsBroken',
+    when: 'a new pair cannot be used',
+    // A look each ten seconds.
+    series: { [`portcullis_metrics_tls_failures_total{${agent}}`]: '0+6x240' },
+    notAt: 8,
+    at: 20,
   },
 ];
 

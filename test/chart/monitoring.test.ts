@@ -75,6 +75,23 @@ describe('the alerts', () => {
     }
   });
 
+  it('stand each in docs/alerts.md, in their order, as they are, where their annotation says', () => {
+    const page = read(join(docs, 'alerts.md'));
+    const sections = [
+      ...page.matchAll(/^## (Portcullis\w+)\n\n\*\*(\w+)\*\*, (.*)\n\n```\n([\s\S]*?)\n```\n\n(\S.*)/gm),
+    ];
+    expect(sections.map(([, name, severity, after, expr]) => [name, severity, after, expr])).toEqual(
+      alerts.map(({ alert, labels, for: lasting, expr }) => [
+        alert,
+        labels.severity,
+        lasting === undefined ? 'at once' : `after ${lasting}`,
+        expr,
+      ]),
+    );
+    for (const { alert, annotations } of alerts)
+      expect(annotations.runbook).toBe(`docs/alerts.md#${alert.toLowerCase()}`);
+  });
+
   it('reach the PrometheusRule as they are in the file', async () => {
     expect((await render()).all('PrometheusRule')).toEqual([]);
     const [rule] = (await render({ metrics: { prometheusRule: { enabled: true }, labels: { release: 'p' } } })).all(
