@@ -6,6 +6,7 @@ import { loadClockProgram } from './kernel.ts';
 import { ManualBlocks } from './manual.ts';
 import { Owners } from './owners.ts';
 import { Pins } from './pins.ts';
+import { checkCapabilities, explainRefusal } from './privileges.ts';
 import { NodeTables } from './tables.ts';
 
 /** The pinned tables as commands use them, whether an agent runs or not. Dispose of it after use. */
@@ -31,8 +32,9 @@ export class PinnedDatapath implements Disposable {
   /** @throws PortcullisError NotRoot, NothingPinned, LayoutMismatch, LayoutForeign */
   static async open(pinPath: string): Promise<PinnedDatapath> {
     if (process.geteuid?.() !== 0) throw new PortcullisError('NotRoot', 'reading pinned tables needs root', {});
+    checkCapabilities();
     const pins = new Pins(pinPath);
-    const tables = pins.exists() ? NodeTables.openExisting(pins) : undefined;
+    const tables = pins.exists() ? openTables(pins) : undefined;
     if (!tables)
       throw new PortcullisError('NothingPinned', `nothing is pinned at ${pinPath}`, {
         field: '--pin-path',
@@ -47,3 +49,11 @@ export class PinnedDatapath implements Disposable {
     this.#clockProgram.close();
   }
 }
+
+const openTables = (pins: Pins): NodeTables | undefined => {
+  try {
+    return NodeTables.openExisting(pins);
+  } catch (error) {
+    throw explainRefusal(error);
+  }
+};

@@ -5,6 +5,7 @@ import { BpfError } from '../libbpf/bpf-error.ts';
 import { BpfObject } from '../libbpf/object.ts';
 import type { BpfProgram } from '../libbpf/program.ts';
 import { objectImage } from './objects.ts';
+import { checkCapabilities, explainRefusal } from './privileges.ts';
 
 /** xdp.frags: programs that take frames of several buffers, as MTU 9000 needs. */
 export const FRAGS_SINCE = [5, 18] as const;
@@ -16,11 +17,15 @@ export const kernelAtLeast = ([major, minor]: readonly [number, number]): boolea
   return a > major || (a === major && b >= minor);
 };
 
-/** Loads the program that tells the tick. */
+/** Loads the program that tells the tick. It is the first that is loaded, and the smallest. @throws PortcullisError NotRoot */
 export const loadClockProgram = async (): Promise<BpfProgram> => {
-  using object = BpfObject.open(objectImage('clock'));
-  await object.load('clock');
-  return object.takeProgram('clock');
+  try {
+    using object = BpfObject.open(objectImage('clock'));
+    await object.load('clock');
+    return object.takeProgram('clock');
+  } catch (error) {
+    throw explainRefusal(error);
+  }
 };
 
 /** Whether programs may ask connection tracking for flows that no socket knows. */
@@ -73,4 +78,5 @@ export const checkKernel = (): void => {
     });
   if (!existsSync('/sys/kernel/btf/vmlinux'))
     throw new PortcullisError('NoBtf', 'the kernel has no /sys/kernel/btf/vmlinux', {});
+  checkCapabilities();
 };

@@ -18,6 +18,7 @@ import { createGunzip, createGzip } from 'node:zlib';
 /** The configuration of an image, as far as it is looked at. */
 export interface ImageConfig {
   readonly architecture: string;
+  readonly rootfs: { readonly diff_ids: readonly string[] };
   readonly config: {
     readonly User?: string;
     readonly Entrypoint?: readonly string[];
@@ -60,6 +61,11 @@ export class UnpackedImage implements Disposable {
   /** Every file, folder and link, relative to the root, sorted. */
   paths(): readonly string[] {
     return [...walk(this.rootfs)].toSorted();
+  }
+
+  /** Of the unpacked layers, the lowest first: the same digest is the same layer, however it was compressed. */
+  layerDigests(): readonly string[] {
+    return this.config.rootfs.diff_ids;
   }
 
   /** Bytes of all files, as they lie on a node's disk. */

@@ -1,66 +1,35 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, lstatSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { existsSync, globSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { UnpackedImage } from '../../scripts/images/archive.ts';
-import { findBuilder } from '../../scripts/images/builder.ts';
 import { isElf, neededLibraries } from '../../scripts/images/elf.ts';
-import { type ImageName, imageNames, imageRequest, imageTag } from '../../scripts/images/image.ts';
-import { run } from '../support/command.ts';
-import { standInNodeImage } from './stand-in.ts';
+import { type ImageName, imageNames } from '../../scripts/images/image.ts';
+import { builtImages } from './built-images.ts';
+import { agentCapabilities, type ContainerOptions, runContainer } from './container.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-const folder = mkdtempSync(join(tmpdir(), 'pc-images-'));
-const options = { root, repository: 'localhost/portcullis-test' };
 const images = new Map<ImageName, UnpackedImage>();
 /** MB, of 1,000,000 bytes. */
 const goals = { agent: { compressed: 50, unpacked: 125 }, operator: { compressed: 48, unpacked: 120 } };
 
-/** Archives that were built already, instead of building them on the stand-in: `agent.tar`, `operator.tar`. */
-const given = process.env.PORTCULLIS_IMAGES;
-
 beforeAll(async () => {
-  if (given === undefined) await buildAll();
-  for (const name of imageNames) images.set(name, UnpackedImage.open(join(given ?? folder, `${name}.tar`)));
+  const built = await builtImages();
+  for (const name of imageNames) images.set(name, UnpackedImage.open(built[name]));
 }, 1_200_000);
-
-async function buildAll(): Promise<void> {
-  const builder = findBuilder();
-  const nodeImage = await standInNodeImage(builder);
-  for (const name of imageNames) {
-    await run(builder.build(imageRequest(name, { ...options, nodeImage })), { timeoutMs: 600_000 });
-    await run(builder.save(imageTag(name, options), join(folder, `${name}.tar`)), { timeoutMs: 120_000 });
-  }
-}
 
 afterAll(() => {
   for (const image of images.values()) image[Symbol.dispose]();
-  rmSync(folder, { recursive: true, force: true });
 });
-
-/** Runs the image's own entry point in its file system, as its user, with nothing of the machine's but /proc. */
-function runInside({ rootfs, config }: UnpackedImage, ...args: readonly string[]) {
-  const { User = '0:0', Entrypoint = [] } = config.config;
-  const [uid, gid] = User.split(':');
-  const own = ['--mount', '--pid', '--fork', '--mount-proc', `--root=${rootfs}`];
-  const user = [`--setuid=${uid}`, `--setgid=${gid}`];
-  return spawnSync('unshare', [...own, ...user, ...Entrypoint, ...args], {
-    encoding: 'utf8',
-    env: { PATH: process.env.PATH },
-    timeout: 60_000,
-  });
-}
 
 describe.each(imageNames)('the image of the %s', (name) => {
   const image = () => images.get(name)!;
   const file = (path: string) => join(image().rootfs, path);
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
 
-  test('starts its program', () => {
-    const { status, stdout, stderr } = runInside(image(), '--version');
+  test('starts its program, on a read-only root and without any privilege', async () => {
+    const { code, stdout, stderr } = await runContainer(image(), { args: ['--version'] });
     expect(stderr).toBe('');
-    expect(status).toBe(0);
+    expect(code).toBe(0);
     expect(stdout).toContain(manifest.version);
   });
 
@@ -117,10 +86,12 @@ describe.each(imageNames)('the image of the %s', (name) => {
     // What the bundle holds is nowhere else to be seen.
     for (const each of ['pino', 'prom-client', 'undici'])
       expect(existsSync(file(`opt/portcullis/node_modules/${each}/package.json`))).toBe(true);
+    const { components } = bill as { components: readonly { name: string; version: string }[] };
+    expect(components.find((component) => component.name === 'node')?.version).toBe(process.versions.node);
   });
 
   test('is labelled, and runs as the user that it needs', () => {
-    const { Labels = {}, User, Entrypoint } = image().config.config;
+    const { Labels = {}, User, Entrypoint, Cmd } = image().config.config;
     expect(Labels).toMatchObject({
       'org.opencontainers.image.title': `portcullis-${name}`,
       'org.opencontainers.image.licenses': 'Apache-2.0',
@@ -128,5 +99,67 @@ describe.each(imageNames)('the image of the %s', (name) => {
     });
     expect(User).toBe(name === 'agent' ? '0:0' : '65532:65532');
     expect(Entrypoint).toEqual([`/usr/bin/portcullis-${name}`]);
+    expect(Cmd).toEqual(['run']);
+  });
+});
+
+test('both images share the layer that Node.js is in', () => {
+  const [agent, operator] = imageNames.map((name) => images.get(name)!.layerDigests());
+  expect(agent).toHaveLength(2);
+  expect(operator![0]).toBe(agent![0]);
+  expect(operator![1]).not.toBe(agent![1]);
+});
+
+describe('what the programs read', () => {
+  const names = (image: ImageName, folder: string) => readdirSync(join(images.get(image)!.rootfs, folder)).toSorted();
+
+  test('is there: an object for each attach point of the agent', () => {
+    const sources = globSync('bpf/*.bpf.c', { cwd: root }).map((path) => basename(path, '.c'));
+    expect(names('agent', 'opt/portcullis/dist').filter((name) => name.endsWith('.o'))).toEqual(
+      sources.map((name) => `${name}.o`).toSorted(),
+    );
+  });
+
+  test('is there: the CRDs that the operator applies', () => {
+    expect(names('operator', 'opt/portcullis/crds')).toEqual(readdirSync(join(root, 'crds')).toSorted());
+    for (const name of names('operator', 'opt/portcullis/crds'))
+      expect(readFileSync(join(images.get('operator')!.rootfs, 'opt/portcullis/crds', name), 'utf8')).toBe(
+        readFileSync(join(root, 'crds', name), 'utf8'),
+      );
+  });
+});
+
+describe("the agent's container", () => {
+  const all: readonly string[] = agentCapabilities;
+  const policy = readFileSync(join(root, 'examples', 'web-node.yaml'), 'utf8');
+  const start = (options: Omit<ContainerOptions, 'args'>) =>
+    runContainer(images.get('agent')!, {
+      args: ['run', '--policies', '/etc/given', '--state', '/run/state'],
+      files: { 'web-node.yaml': policy },
+      ...options,
+    });
+
+  test('needs the capabilities BPF, NET_ADMIN and PERFMON, and nothing more', async () => {
+    const { stdout, stderr } = await start({ capabilities: all, stopWhenSaid: '"event":"enforcing"' });
+    expect(stderr).toBe('');
+    expect(stdout).toContain('"event":"enforcing"');
+  });
+
+  test.each(agentCapabilities)('says so when it has no %s, and what helps', async (missing) => {
+    const { code, stderr } = await start({ capabilities: all.filter((name) => name !== missing) });
+    const name = missing.replace('CAP_', '');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(new RegExp(`NotRoot: .*lacks the capability ${name}`));
+    expect(stderr).toContain(`Add ${name} to the container's capabilities`);
+    expect(stderr).toContain('agent.privileged=true');
+    expect(stderr).not.toMatch(/^\s+at /m);
+  });
+
+  test('says so when a seccomp profile refuses bpf(), and what helps', async () => {
+    const { code, stderr } = await start({ capabilities: all, refusedCalls: ['bpf'] });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/NotRoot: .*EPERM.*seccomp profile/);
+    expect(stderr).toContain('agent.seccompProfile=Unconfined');
+    expect(stderr).not.toMatch(/^\s+at /m);
   });
 });
