@@ -13,14 +13,19 @@ beforeAll(async () => {
 });
 afterAll(() => plane?.stop());
 
-it('installs without hooks, twice, and removes the CRDs', async () => {
+it('installs without hooks, twice, into a namespace that admits its pods, and removes the CRDs', async () => {
   const text = readFileSync(join(root, 'docs/install.md'), 'utf8');
   const [, install] = /```\n(kubectl create namespace portcullis-system\n[^`]*--no-hooks[^`]*)```/.exec(text)!;
   const [, remove] = /`(kubectl get crd -o name \\\| [^`]*)`/.exec(text)!;
   const PATH = [dirname(plane.kubectlPath), dirname(await helmBinary()), process.env.PATH].join(':');
   const env = { PATH, KUBECONFIG: plane.kubeconfig, KUBECACHEDIR: join(plane.folder, 'kubectl-cache'), KUBERC: 'off' };
   const type = async (script: string) => {
-    const { code, stderr } = await run(['sh', '-ec', script], { env, cwd: root, timeoutMs: 120_000, allowFailure: true });
+    const { code, stderr } = await run(['sh', '-ec', script], {
+      env,
+      cwd: root,
+      timeoutMs: 120_000,
+      allowFailure: true,
+    });
     expect(stderr).toBe('');
     expect(code).toBe(0);
   };
@@ -37,6 +42,23 @@ it('installs without hooks, twice, and removes the CRDs', async () => {
     metadata: { name: 'every-node' },
     spec: { mode: 'Monitor' },
   });
+
+  // Where Pod Security is enforced, the agents' pods are refused below the level that the page says to give.
+  const { template } = (await plane.get('daemonset', 'portcullis-agent', 'portcullis-system'))!.spec;
+  const [, label] = /```\n[\s\S]*?\n(kubectl label namespace portcullis-system [^\n]*)\n/.exec(text)!;
+  const tryPod = () =>
+    plane.kubectl(['create', '--dry-run=server', '-f', '-'], {
+      input: JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { name: 'agent', namespace: 'portcullis-system' },
+        spec: template.spec,
+      }),
+    });
+  await type(label!.replace('=privileged', '=baseline'));
+  expect(await tryPod()).toMatchObject({ code: 1, stderr: expect.stringContaining('violates PodSecurity') });
+  await type(`${label} --overwrite`);
+  expect(await tryPod()).toMatchObject({ code: 0 });
 
   // The bar is escaped for the table that it stands in.
   await type(remove!.replaceAll('\\|', '|'));
