@@ -3,6 +3,12 @@ import { readFileSync, writeFileSync } from 'node:fs';
 const section = /(<!-- guide -->\n```console\n)([\s\S]*?)(```\n<!-- end of guide -->)/g;
 const command = /^\$ (.*)$/gm;
 
+export interface Printed {
+  readonly line: string;
+  /** What a terminal shows. */
+  readonly shown: string;
+}
+
 /**
  * Runs every command that stands in the guide's parts of a page, in their order, and returns what each printed. With `update`
  * that is written into the page.
@@ -20,15 +26,15 @@ export async function runGuide(
     readonly settle: (line: string) => Promise<void>;
     readonly update: boolean;
   },
-): Promise<ReadonlyMap<string, string>> {
+): Promise<readonly Printed[]> {
   const text = readFileSync(page, 'utf8');
-  const printed = new Map<string, string>();
+  const printed: Printed[] = [];
   let written = text;
   for (const [whole, begin, inside, end] of text.matchAll(section)) {
     const parts: string[] = [];
     for (const [, line] of inside!.matchAll(command)) {
       const shown = await type(line!);
-      printed.set(line!, shown);
+      printed.push({ line: line!, shown });
       // Blanks at the ends of lines are nothing that a reader sees.
       parts.push(`$ ${line}\n${shown.replace(/[ \t]+$/gm, '').trimEnd()}\n`);
       await settle(line!);
