@@ -91,10 +91,10 @@ async function get(path: string, headers: Record<string, string> = {}) {
   };
 }
 
-const isSecondShown = () => vi.waitFor(async () => expect((await get('/healthz')).isSecond).toBe(true), 5_000);
+const isSecondShown = () => vi.waitFor(async () => expect((await get('/healthz')).isSecond).toBe(true), 15_000);
 const failsAgain = async () => {
   const before = tlsFailures;
-  await vi.waitFor(() => expect(tlsFailures).toBeGreaterThan(before), 5_000);
+  await vi.waitFor(() => expect(tlsFailures).toBeGreaterThan(before), 15_000);
 };
 
 describe('over TLS', () => {
@@ -111,7 +111,7 @@ describe('over TLS', () => {
     await isSecondShown();
     expect(errors).toEqual([]);
     mount(first);
-    await vi.waitFor(async () => expect((await get('/healthz')).isFirst).toBe(true), 5_000);
+    await vi.waitFor(async () => expect((await get('/healthz')).isFirst).toBe(true), 15_000);
     expect(tlsFailures).toBe(0);
   });
 

@@ -72,7 +72,7 @@ describe('a real connection of a source that is blocked for scanning', () => {
       const { stdout } = await victim.exec(['ip', 'neigh', 'show', 'dev', link]);
       return !new RegExp(`^${source} .*lladdr`, 'm').test(stdout);
     };
-    await waitFor(forgotten, 5_000, { what: 'the neighbour entry to be gone' });
+    await waitFor(forgotten, 30_000, { what: 'the neighbour entry to be gone' });
     await flow.transfers();
     const { stdout: learned } = await victim.exec(['ip', 'neigh', 'show', 'dev', link]);
     expect(learned).toMatch(new RegExp(`^${source} .*lladdr`, 'm'));
@@ -271,7 +271,9 @@ describe('how long a source is blocked', () => {
       input: `table ip slow { chain in { type filter hook prerouting priority -400; tcp sport ${echoPort} drop; }; }`,
     });
     const open = connectAll(all.client, { hosts: [victim4], ports: [echoPort], timeoutMs: 6_000 });
-    await waitFor(async () => (await all.arrivals.ports(client4)).includes(echoPort), 5_000, { what: 'the first SYN' });
+    await waitFor(async () => (await all.arrivals.ports(client4)).includes(echoPort), 30_000, {
+      what: 'the first SYN',
+    });
     expect(await getBlocked(all, 1)).toMatchObject({ source: client4, proven: false });
     await all.client.exec(['nft', 'delete', 'table', 'ip', 'slow']);
     // The host repeats its SYN+ACK after 1 s, 2 s and 4 s.

@@ -77,7 +77,7 @@ const udpScript = join(import.meta.dirname, 'forwarded-udp-child.ts');
 
 async function serveUdp(namespace: Namespace): Promise<void> {
   const server = namespace.spawnNode([udpScript, 'echo', `${udpPort}`]);
-  await waitFor(() => server.stdout.includes('listening'), 10_000, { what: `a server: ${server.stderr}` });
+  await waitFor(() => server.stdout.includes('listening'), 30_000, { what: `a server: ${server.stderr}` });
 }
 
 const ask = (namespace: Namespace, ...args: readonly (string | number)[]): RunningCommand =>
@@ -87,7 +87,7 @@ const answers = (asker: RunningCommand): number => Number(/answered (\d+)\n[^\n]
 
 async function isAnswered(asker: RunningCommand, more = 5): Promise<void> {
   const before = answers(asker);
-  await waitFor(() => answers(asker) >= before + more, 10_000, { what: `${more} answers more than ${before}` });
+  await waitFor(() => answers(asker) >= before + more, 30_000, { what: `${more} answers more than ${before}` });
 }
 
 /** Scans the node from the remote end until that blocks it. */
@@ -129,7 +129,7 @@ describe('a pod whose traffic the node masquerades', () => {
     await isAnswered(before);
     await isAnswered(ask(all.inside, remote[family], udpPort));
     const refused = ask(all.inside, 'connected', remote[family], 9);
-    await waitFor(() => refused.stdout.includes('ECONNREFUSED'), 10_000, { what: 'the ICMP error' });
+    await waitFor(() => refused.stdout.includes('ECONNREFUSED'), 30_000, { what: 'the ICMP error' });
     expect(await all.agent.metric(passed('icmp-error'))).toBeGreaterThan(0);
     await getsNoAnswer(all, family);
   });

@@ -37,7 +37,7 @@ describe('interfaces that come and go while the agent runs', () => {
     await attached(host, 'late0');
     console.log(`figure: a new interface is guarded after ${Math.round(performance.now() - startedAt)} ms`);
     expect(await host.xdp('far0')).toBeUndefined();
-    await waitFor(() => interfaceIn(host, 'late0')?.policy === 'guard', 5_000, { what: 'its status' });
+    await waitFor(() => interfaceIn(host, 'late0')?.policy === 'guard', 30_000, { what: 'its status' });
   });
 
   it('keeps its program while it goes down and up', async () => {
@@ -51,7 +51,7 @@ describe('interfaces that come and go while the agent runs', () => {
   it('follows a new name that is selected as well, in status and commands, and keeps the program', async () => {
     const before = await attached(host, 'late0');
     await host.victim.ip('link set late0 down', 'link set late0 name lan7', 'link set lan7 up');
-    await waitFor(() => interfaceIn(host, 'lan7')?.mode, 5_000, { what: 'the new name in the status file' });
+    await waitFor(() => interfaceIn(host, 'lan7')?.mode, 30_000, { what: 'the new name in the status file' });
     expect(interfaceIn(host, 'late0')).toBeUndefined();
     expect(await host.xdp('lan7')).toEqual(before);
     expect((await host.ask(['status'])).stdout).toMatch(/^ *lan7 +native/m);
@@ -59,14 +59,14 @@ describe('interfaces that come and go while the agent runs', () => {
 
   it('is let go when its new name is not selected', async () => {
     await host.victim.ip('link set lan7 down', 'link set lan7 name other7');
-    await waitFor(async () => (await host.xdp('other7')) === undefined, 3_000, { what: 'other7 to be let go' });
+    await waitFor(async () => (await host.xdp('other7')) === undefined, 30_000, { what: 'other7 to be let go' });
     await host.victim.ip('link set other7 name late0');
     await attached(host, 'late0');
   });
 
   it('is forgotten when it is deleted, and guarded again when one of its name comes back', async () => {
     await host.victim.ip('link del late0');
-    await waitFor(() => host.status() && !interfaceIn(host, 'late0'), 5_000, { what: 'late0 to be forgotten' });
+    await waitFor(() => host.status() && !interfaceIn(host, 'late0'), 30_000, { what: 'late0 to be forgotten' });
     await host.victim.ip('link add late0 type veth peer name far0');
     await attached(host, 'late0');
     await host.victim.ip('link del late0', 'link add late0 type veth peer name far0');
@@ -95,7 +95,7 @@ describe('interfaces that come and go while the agent runs', () => {
     ['lo', 'loopback', []],
   ])('says why %s, which is named, cannot be guarded', async (name, reason, commands) => {
     if (commands.length > 0) await host.victim.ip(...commands);
-    const found = await waitFor(() => finding(host, 'InterfaceUnsupported', name), 5_000, { what: 'the finding' });
+    const found = await waitFor(() => finding(host, 'InterfaceUnsupported', name), 30_000, { what: 'the finding' });
     expect(found).toMatchObject({ severity: 'warning', object: 'PortScanPolicy/guard' });
     expect(found.message).toContain(reason);
     expect(await host.xdp(name)).toBeUndefined();
@@ -104,11 +104,11 @@ describe('interfaces that come and go while the agent runs', () => {
   it("falls back to generic where the driver has no native mode, and gives the driver's words", async () => {
     await host.victim.ip('link add lan1 type bridge', 'link set lan1 up');
     expect((await attached(host, 'lan1')).mode).toBe('generic');
-    const found = await waitFor(() => finding(host, 'GenericFallback', 'lan1'), 5_000, { what: 'the finding' });
+    const found = await waitFor(() => finding(host, 'GenericFallback', 'lan1'), 30_000, { what: 'the finding' });
     expect(found.severity).toBe('warning');
     expect(found.message).toMatch(/native XDP was refused: .*native mode/);
     await host.victim.ip('link set lan1 down', 'link set lan1 name lan2', 'link set lan2 up');
-    const renamed = await waitFor(() => finding(host, 'GenericFallback', 'lan2'), 5_000, { what: 'its new name' });
+    const renamed = await waitFor(() => finding(host, 'GenericFallback', 'lan2'), 30_000, { what: 'its new name' });
     expect(renamed.message).toBe(found.message.replace('lan1', 'lan2'));
     expect(finding(host, 'GenericFallback', 'lan1')).toBeUndefined();
     await agent.stop();
@@ -160,7 +160,7 @@ describe('an interface that another XDP program holds', () => {
     expect(foreign).toMatchObject({ mode });
 
     const agent = await host.start();
-    const found = await waitFor(() => finding(host, 'ForeignXdpProgram', 'foreign0'), 5_000, { what: 'the finding' });
+    const found = await waitFor(() => finding(host, 'ForeignXdpProgram', 'foreign0'), 30_000, { what: 'the finding' });
     expect(found.severity).toBe('error');
     expect(await host.xdp('foreign0')).toEqual(foreign);
     // The others are guarded all the same.
@@ -172,7 +172,7 @@ describe('an interface that another XDP program holds', () => {
     const ours = await attached(host, 'foreign0', 35_000);
     console.log(`figure: guarded ${Math.round(performance.now() - startedAt)} ms after another program was gone`);
     expect(ours.id).not.toBe(foreign!.id);
-    await waitFor(() => !finding(host, 'ForeignXdpProgram', 'foreign0'), 5_000, { what: 'the finding to go' });
+    await waitFor(() => !finding(host, 'ForeignXdpProgram', 'foreign0'), 30_000, { what: 'the finding to go' });
     await agent.stop();
   });
 
@@ -231,7 +231,7 @@ describe('--xdp-mode', () => {
     host.write('guard', portScanPolicy('guard', { interfaces: { names: ['guard0', 'lan1'] } }));
     await host.victim.ip('link add lan1 type bridge', 'link set lan1 up');
     await host.start(['--xdp-mode', 'native']);
-    const found = await waitFor(() => finding(host, 'AttachFailed', 'lan1'), 5_000, { what: 'the finding' });
+    const found = await waitFor(() => finding(host, 'AttachFailed', 'lan1'), 30_000, { what: 'the finding' });
     expect(found).toMatchObject({ severity: 'error' });
     expect(found.message).toMatch(/native mode/);
     expect(await host.xdp('lan1')).toBeUndefined();

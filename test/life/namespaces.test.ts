@@ -24,7 +24,7 @@ describe('a net of namespaces', () => {
       '-e',
       'require("net").createServer((s) => s.end("hello")).listen(8080, () => console.log("up"))',
     ]);
-    await waitFor(() => server.stdout.includes('up'), 5_000);
+    await waitFor(() => server.stdout.includes('up'), 30_000);
     for (const host of ['192.0.2.2', '2001:db8::2']) {
       const client = await a.exec([nodePath, '-e', `require("net").connect(8080, "${host}").pipe(process.stdout)`]);
       expect(client.stdout).toBe('hello');
@@ -67,11 +67,11 @@ describe('what is left after a net', () => {
     writeFileSync(join(folders[1]!, 'file'), 'x');
     // The grandchild is what a killed parent would leave behind.
     const sleeper = a.spawn(['sh', '-c', 'sleep 300 & echo $!; wait']);
-    const grandchild = await waitFor(() => sleeper.stdout.trim(), 5_000);
+    const grandchild = await waitFor(() => sleeper.stdout.trim(), 30_000);
     await net[Symbol.asyncDispose]();
     expect(existsSync(a.path)).toBe(false);
     expect(folders.filter(existsSync)).toEqual([]);
-    await waitFor(() => !existsSync(`/proc/${grandchild}`), 5_000, { what: 'the grandchild to end' });
+    await waitFor(() => !existsSync(`/proc/${grandchild}`), 30_000, { what: 'the grandchild to end' });
   });
 
   it('is nothing when the process exits in the middle', async () => {
@@ -101,7 +101,7 @@ describe('what is left after a net', () => {
     });
     const paths = (await waitFor(() => stdout.includes('\n') && stdout.trim(), 10_000)).split(' ');
     child.kill('SIGKILL');
-    await waitFor(() => !existsSync(`/proc/${child.pid}`), 5_000, { what: 'the killed process to go' });
+    await waitFor(() => !existsSync(`/proc/${child.pid}`), 30_000, { what: 'the killed process to go' });
     expect(paths.filter(existsSync)).toEqual(paths);
     await using _next = await TestNet.create();
     expect(paths.filter(existsSync)).toEqual([]);

@@ -49,7 +49,7 @@ describe('an agent that is killed in the middle of a scan', () => {
     if (Date.now() < untilMs - 1_500) expect(await host.answers()).toBe(false);
     await sleep(Math.max(0, untilMs - 300 - Date.now()));
     expect(await host.reached()).toBe(distinctTargets - 1);
-    const opened = await waitFor(() => host.answers().then((does) => does && Date.now()), 6_000, { what: 'the end' });
+    const opened = await waitFor(() => host.answers().then((does) => does && Date.now()), 30_000, { what: 'the end' });
     expect(opened).toBeGreaterThan(untilMs - 250);
     console.log(`figure: a block without an agent ended ${opened - untilMs} ms after its time, probed every 400 ms`);
     expect(await host.blocks()).toEqual([]);

@@ -64,7 +64,7 @@ describe('--state over a reboot', () => {
     const before = await host.blocks();
     expect(before.map(({ source }) => source).sort()).toEqual([attackerAddress, manualAddress]);
     // Blocks are saved while it runs: the machine may lose power.
-    await waitFor(() => state.blocks.blocks.length === 2, 10_000, { what: 'the blocks to be saved' });
+    await waitFor(() => state.blocks.blocks.length === 2, 30_000, { what: 'the blocks to be saved' });
     await first.crash();
     await loseKernelState(host);
     const arrivedBefore = await Promise.all([attackerAddress, manualAddress].map((source) => host.reached(source)));
@@ -87,7 +87,7 @@ describe('--state over a reboot', () => {
     );
     await host.victim.ip(`link set ${victimLink} up`);
     const dropped = () => host.blocks().then((blocks) => Math.min(...blocks.map((each) => each.packetsDropped)));
-    await waitFor(async () => (await dropped()) > 200, 10_000, { what: 'the flood to be dropped' });
+    await waitFor(async () => (await dropped()) > 200, 30_000, { what: 'the flood to be dropped' });
     for (const each of flood) each.kill();
 
     expect(await Promise.all([attackerAddress, manualAddress].map((source) => host.reached(source)))).toEqual(
@@ -208,7 +208,7 @@ describe('--state over a reboot', () => {
     expect(await second.finding('LastGoodKept')).toMatchObject({ object: 'PortScanPolicy/guard' });
     await host.scan(20);
     expect(await host.reached()).toBe(distinctTargets - 1);
-    const policies = await waitFor(() => host.status()?.policies, 5_000, { what: 'the status file' });
+    const policies = await waitFor(() => host.status()?.policies, 30_000, { what: 'the status file' });
     expect(policies.map(({ name }) => name)).toEqual(['guard']);
   });
 });
@@ -225,7 +225,7 @@ describe('a file of policies that is broken at the start, without --state', () =
 
     const second = host.launch();
     await second.finding('YamlSyntax');
-    await waitFor(() => host.status(), 10_000, { what: 'the status file' });
+    await waitFor(() => host.status(), 30_000, { what: 'the status file' });
     expect(await host.xdp()).toEqual(program);
     expect(await host.answers()).toBe(false);
 
