@@ -13,6 +13,7 @@ import { ClusterObjects } from './cluster-objects.ts';
 import { breakGlassAnnotation, combineCluster } from './cluster-snapshot.ts';
 import { isFacts, type NodeFacts, prefixSetReference, type SavedCluster } from './cluster-state.ts';
 import { DetachWish } from './detach-wish.ts';
+import { bareObject, type Facts, nodeObject, wholeObject } from './kept-objects.ts';
 import type { PolicySnapshot, PolicySource } from './policy-source.ts';
 import { PrefixSets } from './prefix-sets.ts';
 import { ReadPace } from './read-pace.ts';
@@ -52,8 +53,6 @@ const AWAY_MS = 30_000;
 const PAGE_OF_LARGE = 50;
 
 type ReadKey = `policy/${string}` | `list/${string}`;
-
-type Facts = KubeObject & { readonly spec?: unknown };
 
 interface Watches {
   readonly policies: Reflector<KubeObject>;
@@ -443,46 +442,6 @@ function chunksByList(chunks: Iterable<KubeObject>, lists: ReadonlyMap<string, K
     }
   }
   return new Map([...names].map(([list, own]) => [list, own.sort().join(' ')]));
-}
-
-/** Names, versions and owners; annotations alone may be as long as the object. */
-function bareObject({ metadata }: KubeObject): KubeObject {
-  const { name, uid, resourceVersion, generation, ownerReferences } = metadata;
-  const { managedFields = [] } = metadata as { managedFields?: readonly Record<string, unknown>[] };
-  const writes = managedFields.map(({ manager, operation, subresource, time }) => ({
-    manager,
-    operation,
-    subresource,
-    time,
-  }));
-  return {
-    metadata: {
-      name,
-      ...(uid !== undefined && { uid }),
-      ...(resourceVersion !== undefined && { resourceVersion }),
-      ...(generation !== undefined && { generation }),
-      ...(ownerReferences && { ownerReferences }),
-      managedFields: writes,
-    } as KubeMeta,
-  };
-}
-
-function wholeObject(object: Facts): Facts {
-  return { ...bareObject(object), spec: object.spec };
-}
-
-function nodeObject({ metadata }: KubeObject): KubeObject {
-  const { name, uid, resourceVersion, labels = {}, annotations = {} } = metadata;
-  const breakGlass = annotations[breakGlassAnnotation];
-  return {
-    metadata: {
-      name,
-      ...(uid !== undefined && { uid }),
-      ...(resourceVersion !== undefined && { resourceVersion }),
-      labels,
-      ...(breakGlass !== undefined && { annotations: { [breakGlassAnnotation]: breakGlass } }),
-    },
-  };
 }
 
 function metadataOf(items: ReadonlyMap<string, KubeObject>): Map<string, KubeMeta> {
