@@ -37,6 +37,14 @@ describe('the program that builds images', () => {
     );
   });
 
+  test('is asked for a base before it is told to build upon it', () => {
+    for (const name of ['docker', 'podman', 'buildah']) {
+      const builder = findBuilder(name, machine(name));
+      expect(builder.isHere('example/node:1').at(-1)).toBe('example/node:1');
+      expect(builder.pull('example/node:1')).toEqual([name, 'pull', '--quiet', 'example/node:1']);
+    }
+  });
+
   test('gets the file, the name, the platform, the arguments and the secrets', () => {
     for (const name of ['docker', 'podman', 'buildah']) {
       const argv = findBuilder(name, () => true)

@@ -18,6 +18,9 @@ export interface BuildRequest {
 export interface ImageBuilder {
   readonly name: 'docker' | 'podman' | 'buildah';
   build(request: BuildRequest): readonly string[];
+  /** Ends with 0 when an image is here already. */
+  isHere(image: string): readonly string[];
+  pull(image: string): readonly string[];
   /** Writes an image as an archive that containerd imports. */
   save(tag: string, file: string): readonly string[];
 }
@@ -48,12 +51,16 @@ const candidates: readonly Candidate[] = [
       [['docker', 'buildx', 'version'], 'it has no buildx'],
     ],
     build: (request) => ['docker', 'buildx', 'build', '--load', ...shared(request)],
+    isHere: (image) => ['docker', 'image', 'inspect', image],
+    pull: (image) => ['docker', 'pull', '--quiet', image],
     save: (tag, file) => ['docker', 'save', '--output', file, tag],
   },
   {
     name: 'podman',
     conditions: [[['podman', 'info'], 'it does not work here']],
     build: (request) => ['podman', 'build', '--layers', '--format', 'oci', ...shared(request)],
+    isHere: (image) => ['podman', 'image', 'exists', image],
+    pull: (image) => ['podman', 'pull', '--quiet', image],
     save: (tag, file) => ['podman', 'save', '--format', 'oci-archive', '--output', file, tag],
   },
   {
@@ -64,6 +71,8 @@ const candidates: readonly Candidate[] = [
       ...['buildah', 'build', '--layers', '--format', 'oci', '--isolation', 'chroot', '--network', 'host'],
       ...shared(request),
     ],
+    isHere: (image) => ['buildah', 'inspect', '--type', 'image', image],
+    pull: (image) => ['buildah', 'pull', '--quiet', image],
     save: (tag, file) => ['buildah', 'push', '--quiet', tag, `oci-archive:${file}:${tag}`],
   },
 ];

@@ -41,6 +41,14 @@ export function imageRequest(name: ImageName, options: ImageOptions, env = proce
   };
 }
 
+/** What a Dockerfile stands on when nothing else is given. */
+export function pinnedBase(root: string, name: ImageName): string {
+  const file = join(root, `Dockerfile.${name}`);
+  const found = /^ARG NODE_IMAGE=(\S+)$/m.exec(readFileSync(file, 'utf8'))?.[1];
+  if (found === undefined) throw new Error(`${file} pins no NODE_IMAGE`);
+  return found;
+}
+
 function packageVersion(root: string): string {
   return (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version;
 }

@@ -1,5 +1,5 @@
 // Archives of the images for every test that runs them, built once for the same sources. Run by itself it prints where they are:
-// `built-images.ts [next]`.
+// `built-images.ts [next] [arm64]`.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -8,7 +8,7 @@ import { type ImageName, type ImageOptions, imageNames, imageRequest, imageTag }
 import { lockFile } from '../cluster/control-plane/file-lock.ts';
 import { cacheFolder } from '../cluster/control-plane/go-programs.ts';
 import { run } from '../support/command.ts';
-import { standInNodeImage, standInRecipe } from './stand-in.ts';
+import { standInNodeImage, standInRecipe, standInTargetImage } from './stand-in.ts';
 import { makeNextTree } from './variant/next.ts';
 
 export interface BuiltImages {
@@ -24,6 +24,8 @@ export interface BuiltImages {
 export interface BuiltImagesOptions {
   /** `next`: a later build of these sources, with another layout of the tables and more fields. See variant/next.ts. */
   readonly variant?: 'next';
+  /** This machine's when absent. Others are tagged `localhost/portcullis-arm64/agent:VERSION`. */
+  readonly platform?: 'linux/arm64';
   readonly env?: NodeJS.ProcessEnv;
   /** Gets sentences about what takes long. */
   readonly say?: (sentence: string) => void;
@@ -48,7 +50,7 @@ const noContext = /(\.test\.ts$)|(\/testing\/)|(\/node_modules\/)/;
  * @throws NoImageBuilder where no program can build images
  */
 export async function builtImages(options: BuiltImagesOptions = {}): Promise<BuiltImages> {
-  const { variant, env = process.env, say = sayOnStandardError } = options;
+  const { variant, platform, env = process.env, say = sayOnStandardError } = options;
   const cache = join(cacheFolder(env), 'images');
   mkdirSync(cache, { recursive: true });
   const root = variant === undefined ? repositoryRoot : await nextTree(cache);
@@ -59,21 +61,33 @@ export async function builtImages(options: BuiltImagesOptions = {}): Promise<Bui
     return { ...common, agent: join(given, 'agent.tar'), operator: join(given, 'operator.tar') };
   }
   const base = env.NODE_IMAGE || standInRecipe();
-  const files = imageNames.map((name) => join(cache, `${name}-${version}-${imageDigest(root, name, base)}.tar`));
+  const target = platform?.replace('linux/', '-') ?? '';
+  const files = imageNames.map((name) =>
+    join(cache, `${name}-${version}${target}-${imageDigest(root, name, `${base} ${platform}`)}.tar`),
+  );
   if (!files.every((file) => existsSync(file))) {
     using _lock = await lockFile(join(cache, 'lock'), () => say('another run is building images; waiting for it'));
-    let nodeImage: string | undefined;
+    let bases: Pick<ImageOptions, 'nodeImage' | 'targetNodeImage'> | undefined;
     for (const [index, name] of imageNames.entries()) {
       if (existsSync(files[index]!)) continue;
-      say(`building the ${name}'s image, version ${version}`);
+      say(`building the ${name}'s image, version ${version}${platform === undefined ? '' : ` for ${platform}`}`);
       const builder = findBuilder();
-      nodeImage ??= env.NODE_IMAGE || (await standInNodeImage(builder, env));
-      await build(builder, name, { root, repository: 'docker.io/portcullis', nodeImage }, files[index]!);
+      bases ??= await basesFor(builder, platform, env);
+      const repository = platform === undefined ? 'docker.io/portcullis' : `localhost/portcullis${target}`;
+      await build(builder, name, { root, repository, platform, ...bases }, files[index]!);
     }
     removeUnused(cache);
   }
   for (const file of files) touch(file);
   return { ...common, agent: files[0]!, operator: files[1]! };
+}
+
+async function basesFor(builder: ImageBuilder, platform: BuiltImagesOptions['platform'], env: NodeJS.ProcessEnv) {
+  // One name stands for all the platforms of a real base.
+  if (env.NODE_IMAGE) return { nodeImage: env.NODE_IMAGE };
+  const nodeImage = await standInNodeImage(builder, env);
+  if (platform === undefined) return { nodeImage };
+  return { nodeImage, targetNodeImage: await standInTargetImage(builder, 'arm64', env) };
 }
 
 async function build(builder: ImageBuilder, name: ImageName, options: ImageOptions, file: string): Promise<void> {
@@ -150,7 +164,12 @@ function sayOnStandardError(sentence: string): void {
 }
 
 if (import.meta.main) {
-  const [variant] = process.argv.slice(2);
-  if (variant !== undefined && variant !== 'next') throw new Error(`unknown variant ${variant}: only next`);
-  process.stdout.write(`${JSON.stringify(await builtImages(variant && { variant }), undefined, 2)}\n`);
+  const words = process.argv.slice(2);
+  const unknown = words.find((word) => !['next', 'arm64'].includes(word));
+  if (unknown !== undefined) throw new Error(`unknown word ${unknown}: only next and arm64`);
+  const built = await builtImages({
+    ...(words.includes('next') && { variant: 'next' }),
+    ...(words.includes('arm64') && { platform: 'linux/arm64' }),
+  });
+  process.stdout.write(`${JSON.stringify(built, undefined, 2)}\n`);
 }
