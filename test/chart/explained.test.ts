@@ -1,6 +1,8 @@
 /** What an administrator reads who renders the chart with its defaults before he installs it: nothing stands there unexplained. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { runHelm, templateArgs } from './render.ts';
+import { type Manifest, podOf, render, runHelm, templateArgs } from './render.ts';
 
 /** Fields that one has to know Kubernetes well to need no reason for. */
 const needReason = [
@@ -79,6 +81,31 @@ it('gives reasons where they are not plain', () => {
   // Said once is enough: the same field means the same wherever it stands.
   expect(missing.filter(({ field }) => !seen.has(field))).toEqual([]);
   expect(new Set(missing.map(({ field }) => field))).toEqual(new Set(needReason));
+});
+
+it("has every privilege of the agent's pod in the table of docs/security.md", async () => {
+  const text = readFileSync(join(import.meta.dirname, '../../docs/security.md'), 'utf8');
+  const table = /### On the node\n([\s\S]*?)\n\nIt has no other/.exec(text)![1]!;
+  const { pod, container } = podOf((await render()).get('DaemonSet', 'portcullis-agent'));
+  const { capabilities, runAsUser, seccompProfile, appArmorProfile, seLinuxOptions, ...rest } =
+    container.securityContext;
+  const hostPaths = pod.volumes.map(({ name, hostPath }: Manifest) =>
+    name === 'state' ? 'agent.stateDir' : hostPath.path,
+  );
+  const privileges = [
+    ...capabilities.add.map((capability: string) => `capability ${capability}`),
+    ...hostPaths.map((path: string) => `\`${path}\` of the host`),
+    `user ${runAsUser}`,
+    `seccomp \`${seccompProfile.type}\``,
+    `AppArmor \`${appArmorProfile.type}\``,
+    `SELinux \`${seLinuxOptions.type}\``,
+    pod.priorityClassName,
+    ...Object.keys(pod).filter((key) => /^host/.test(key)),
+  ];
+  for (const privilege of privileges) expect(table).toContain(privilege);
+  // Nothing else that widens what it may do.
+  expect(rest).toEqual({ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true });
+  expect(pod.securityContext).toBeUndefined();
 });
 
 it('leaves no line of blanks behind', () => {
