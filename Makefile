@@ -6,10 +6,10 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SETUP := scripts/setup.sh
 
-.PHONY: help setup build images generate check test demo bench bench-cluster kernels cluster cluster-stop guide long-model format clean
+.PHONY: help setup build images generate check test e2e demo bench bench-cluster bench-install kernels cluster cluster-stop guide long-model format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what building needs (Debian packages by apt, npm packages by npm ci)
 	@$(SETUP) build
@@ -34,6 +34,11 @@ test: ## Everything, on a fresh machine too; the last line says how many passed,
 	@node scripts/build.mjs
 	@node scripts/run-tests.ts
 
+e2e: ## Install, update, power-cut and uninstall with Helm on two real nodes, under floods of blocked sources
+	@$(SETUP) build test cluster nodes images
+	@node scripts/build.mjs
+	@node scripts/run-tests.ts e2e
+
 demo: ## See a port scan cut off: real nmap, an attacker and a victim in namespaces of their own
 	@$(SETUP) build demo
 	@node scripts/build.mjs
@@ -48,6 +53,11 @@ bench-cluster: ## Measure 30, 100 and 300 agents at one real API server; AGENTS=
 	@$(SETUP) build cluster
 	@node scripts/build.mjs
 	@node test/bench/cluster/run.ts $(AGENTS)
+
+bench-install: ## Measure helm install, and an agent's pod that is replaced, on two real nodes; ROUNDS=5
+	@$(SETUP) build test cluster nodes images
+	@node scripts/build.mjs
+	@node test/bench/install/run.ts $(ROUNDS)
 
 kernels: ## Boot older kernels under QEMU, without KVM, and run the datapath in them; KERNELS="6.1" picks some
 	@$(SETUP) build kernels

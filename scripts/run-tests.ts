@@ -31,12 +31,13 @@ const commands: Readonly<Record<string, readonly string[]>> = {
  */
 const lanes: readonly (readonly string[])[] = [
   [...Object.keys(commands), 'unit', 'chart', 'packets', 'images', 'life'],
-  ['cluster', 'nodes'],
+  ['cluster', 'nodes', 'e2e'],
 ];
 /** What a suite needs and a machine may not have. Builds it where that can be, which takes some minutes the first time. */
 const needs: Readonly<Record<string, () => unknown>> = {
   chart: async () => [await helmBinary(), prometheusBinaries()],
   cluster: () => controlPlaneBinaries(),
+  e2e: async () => [await nodeBinaries(), await helmBinary(), findBuilder()],
   images: () => findBuilder(),
   nodes: () => nodeBinaries(),
 };

@@ -4,9 +4,9 @@
  */
 import { describe } from 'vitest';
 import { installTests } from './install.ts';
-import { useReleaseWorld } from './release.ts';
 import { uninstallTests } from './uninstall.ts';
 import { updateTests } from './updates.ts';
+import { useReleaseWorld } from './use-release.ts';
 
 const here = useReleaseWorld();
 

@@ -1,13 +1,12 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach } from 'vitest';
 import type { AnyObject } from '../cluster/control-plane/cluster.ts';
 import type { ControlPlane } from '../cluster/control-plane/control-plane.ts';
 import type { FloodedNode } from '../cluster/faults/flood.ts';
 import { helm, runHelm } from '../cluster/real-nodes/helm.ts';
 import { RealCluster } from '../cluster/real-nodes/real-cluster.ts';
 import { nodeLink } from '../cluster/real-nodes/real-node.ts';
-import { attackerAddress, strangers } from '../cluster/world-node.ts';
+import { strangers } from '../cluster/world-node.ts';
 import { type BuiltImages, builtImages } from '../images/built-images.ts';
 import { Arrivals } from '../support/arrivals.ts';
 import { type CommandResult, run } from '../support/command.ts';
@@ -20,7 +19,6 @@ export const daemonSet = 'daemonset/portcullis-agent';
 const root = join(import.meta.dirname, '..', '..');
 /** Of one command of helm: a rollout on a busy machine. */
 const helmTimeout = ['--timeout', '3m'];
-const helmTimeoutMs = 190_000;
 
 /** A cluster of real nodes, the images of these sources on each, and what an administrator does to the chart's release. */
 export class ReleaseWorld implements AsyncDisposable {
@@ -195,23 +193,3 @@ const counterTo = (node: string): string => `to_${node.replaceAll('-', '_')}`;
 async function importAll(cluster: RealCluster, { agent, operator }: BuiltImages): Promise<void> {
   for (const image of [agent, operator]) await cluster.importImage(image);
 }
-
-/**
- * One world for all tests of a file. When a test fails, what all programs wrote is printed.
- * @returns the world; only to be called while a test runs
- */
-export function useReleaseWorld(): () => ReleaseWorld {
-  let world: ReleaseWorld | undefined;
-  beforeAll(async () => {
-    // scripts/run-tests.ts found that this machine can have none.
-    if (process.env.PORTCULLIS_SKIP_CLUSTER === undefined) world = await ReleaseWorld.create();
-    // Images are built where sources changed.
-  }, 900_000);
-  afterAll(() => world?.[Symbol.asyncDispose](), 60_000);
-  beforeEach(({ onTestFailed }) => {
-    onTestFailed(async () => console.log(await world?.logs()));
-  });
-  return () => world!;
-}
-
-export { attackerAddress, helmTimeoutMs };
