@@ -25,7 +25,7 @@ export function exportLine(): string {
 
 export function instructions(): string {
   return `A cluster runs: an API server and the nodes node-a and node-b, with kubelet, containerd and the images of Portcullis.
-Portcullis itself is not installed yet. Type, in this shell and this folder:
+Portcullis itself is yours to install. Type, as root, in the folder of the sources:
 
   ${exportLine()}
 
