@@ -360,6 +360,7 @@ export class Agent {
     const restored = restoreBlocks(blocks, this.#datapath);
     this.#datapath.rebuildConcern();
     this.#datapath.concern.manualEntries = this.#datapath.manual.all().length;
+    this.#view.forgetBlocks();
     this.#log.logger.info(
       { event: 'blocks-restored', restored, saved: blocks.length },
       'blocks that were saved are in force again',

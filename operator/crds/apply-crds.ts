@@ -15,7 +15,11 @@ const customResourceDefinitions: Resource = {
 
 /** Says which version of Portcullis a CRD is of, so that an older one leaves it alone. */
 export const versionAnnotation = 'portcullis.dev/version';
-const fieldManager = 'portcullis-crds';
+/**
+ * That of Helm, which applies the chart's own copies at an install, without force: as anybody else's, what is written here would
+ * be a conflict for the next release whose CRDs differ.
+ */
+const fieldManager = 'helm';
 
 export interface Crd {
   readonly metadata: { readonly name: string };

@@ -32,6 +32,23 @@ const describeAs = (description: string) =>
     ]),
   ]);
 
+it('leaves CRDs that another release of the chart can bring: Helm applies its own without force', async () => {
+  expect((await applyCrds()).code).toBe(0);
+  const { spec } = (await plane.get('crd', policy))!;
+  spec.versions[0].schema.openAPIV3Schema.description = 'of another release';
+  const apply = ['apply', '--server-side', '--field-manager=helm', '-f', '-'];
+  const crd = {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: policy },
+    spec,
+  };
+  await plane.run(apply, { input: JSON.stringify(crd) });
+  expect(await described()).toBe('of another release');
+  expect((await applyCrds()).code).toBe(0);
+  expect(await described()).not.toBe('of another release');
+});
+
 it('makes the CRDs, brings them to its version again, and leaves newer ones alone', async () => {
   const first = await applyCrds();
   expect([first.code, first.stderr]).toEqual([0, '']);
