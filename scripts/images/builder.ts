@@ -43,6 +43,12 @@ const shared = ({ dockerfile, tag, platform, args, secrets, root }: BuildRequest
   root,
 ];
 
+/** buildah up to 1.28, and podman with it, do not know this variable in `FROM --platform=`, and look for a base of the target. */
+const buildPlatform = [
+  '--build-arg',
+  `BUILDPLATFORM=linux/${{ x64: 'amd64' }[process.arch as string] ?? process.arch}`,
+];
+
 const candidates: readonly Candidate[] = [
   {
     name: 'docker',
@@ -58,7 +64,7 @@ const candidates: readonly Candidate[] = [
   {
     name: 'podman',
     conditions: [[['podman', 'info'], 'it does not work here']],
-    build: (request) => ['podman', 'build', '--layers', '--format', 'oci', ...shared(request)],
+    build: (request) => ['podman', 'build', '--layers', '--format', 'oci', ...buildPlatform, ...shared(request)],
     isHere: (image) => ['podman', 'image', 'exists', image],
     pull: (image) => ['podman', 'pull', '--quiet', image],
     save: (tag, file) => ['podman', 'save', '--format', 'oci-archive', '--output', file, tag],
@@ -69,6 +75,7 @@ const candidates: readonly Candidate[] = [
     // In a chroot, and in the network of who builds: no container runtime has to be there.
     build: (request) => [
       ...['buildah', 'build', '--layers', '--format', 'oci', '--isolation', 'chroot', '--network', 'host'],
+      ...buildPlatform,
       ...shared(request),
     ],
     isHere: (image) => ['buildah', 'inspect', '--type', 'image', image],
