@@ -75,13 +75,14 @@ export async function startMetricsServer(options: {
   const sockets = new Set<Socket>();
   // Before any byte of it is read.
   server.prependListener('connection', (socket: Socket) => {
-    if (limit.admit(socket)) {
-      sockets.add(socket);
-      socket.once('close', () => sockets.delete(socket));
-      return;
+    const goes = limit.admit(socket);
+    if (goes !== undefined) {
+      metrics.refused('too-many-connections');
+      goes.destroy();
     }
-    metrics.refused('too-many-connections');
-    socket.destroy();
+    if (goes === socket) return;
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
   });
   server.keepAliveTimeout = idleTimeoutMs;
   server.setTimeout(idleTimeoutMs);
