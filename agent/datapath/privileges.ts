@@ -9,7 +9,14 @@ const needed = [
   { name: 'PERFMON', bit: 38n, or: 21n },
 ] as const;
 
-const ownStatus = () => readFileSync('/proc/self/status', 'utf8');
+/** Empty where there is no /proc: then the kernel has the word. */
+const ownStatus = (): string => {
+  try {
+    return readFileSync('/proc/self/status', 'utf8');
+  } catch {
+    return '';
+  }
+};
 
 /** Names without `CAP_`, out of the text of /proc/PID/status. None when that tells nothing. */
 export const missingCapabilities = (status: string): readonly string[] => {

@@ -18,6 +18,12 @@ export function isElf(file: string): boolean {
   }
 }
 
+/** What an ELF file is for, as far as it is in an image. */
+export function elfMachine(image: Buffer): string {
+  const number = image.readUInt16LE(18);
+  return { 62: 'amd64', 183: 'arm64', 247: 'BPF' }[number] ?? `machine ${number}`;
+}
+
 /** Sonames that a 64-bit little-endian ELF file names as needed; none for one that is linked statically. */
 export function neededLibraries(file: string): readonly string[] {
   const image = readFileSync(file);

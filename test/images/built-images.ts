@@ -1,7 +1,19 @@
 // Archives of the images for every test that runs them, built once for the same sources. Run by itself it prints where they are:
 // `built-images.ts [next] [arm64]`.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { findBuilder, type ImageBuilder } from '../../scripts/images/builder.ts';
 import { type ImageName, type ImageOptions, imageNames, imageRequest, imageTag } from '../../scripts/images/image.ts';
@@ -50,36 +62,55 @@ const noContext = /(\.test\.ts$)|(\/testing\/)|(\/node_modules\/)/;
  * @throws NoImageBuilder where no program can build images
  */
 export async function builtImages(options: BuiltImagesOptions = {}): Promise<BuiltImages> {
+  const root = await sourcesOf(options);
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  return {
+    version,
+    chart: join(root, 'charts', 'portcullis'),
+    agent: await builtImage('agent', options),
+    operator: await builtImage('operator', options),
+  };
+}
+
+/** The archive of one of them alone; see builtImages(). */
+export async function builtImage(name: ImageName, options: BuiltImagesOptions = {}): Promise<string> {
   const { variant, platform, env = process.env, say = sayOnStandardError } = options;
+  if (env.PORTCULLIS_IMAGES) return join(env.PORTCULLIS_IMAGES, variant ?? '', `${name}.tar`);
+  const cache = imageCache(env);
+  const root = await sourcesOf(options);
+  const target = platform?.replace('linux/', '-') ?? '';
+  const salt = `${env.NODE_IMAGE || standInRecipe()} ${platform}`;
+  const archive = (sources: string) => join(cache, `${name}${target}-${imageDigest(sources, name, salt)}.tar`);
+  const present = archive(root);
+  if (existsSync(present)) return touched(present);
+
+  using _lock = await lockFile(join(cache, 'lock'), () => say('another run is building images; waiting for it'));
+  // Sources that are edited meanwhile must not come under the digest of what they were.
+  const snapshot = mkdtempSync(join(tmpdir(), 'pc-sources-'));
+  try {
+    for (const input of imageInputs(root, name)) cpSync(join(root, input), join(snapshot, input), { recursive: true });
+    const file = archive(snapshot);
+    if (existsSync(file)) return touched(file);
+    say(`building the ${name}'s image${platform === undefined ? '' : ` for ${platform}`}`);
+    const builder = findBuilder();
+    const repository = platform === undefined ? 'docker.io/portcullis' : `localhost/portcullis${target}`;
+    const bases = await basesFor(builder, platform, env);
+    await build(builder, name, { root: snapshot, repository, platform, ...bases }, file);
+    removeUnused(cache);
+    return file;
+  } finally {
+    rmSync(snapshot, { recursive: true, force: true });
+  }
+}
+
+function imageCache(env: NodeJS.ProcessEnv): string {
   const cache = join(cacheFolder(env), 'images');
   mkdirSync(cache, { recursive: true });
-  const root = variant === undefined ? repositoryRoot : await nextTree(cache);
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
-  const common = { version, chart: join(root, 'charts', 'portcullis') };
-  if (env.PORTCULLIS_IMAGES) {
-    const given = variant === undefined ? env.PORTCULLIS_IMAGES : join(env.PORTCULLIS_IMAGES, variant);
-    return { ...common, agent: join(given, 'agent.tar'), operator: join(given, 'operator.tar') };
-  }
-  const base = env.NODE_IMAGE || standInRecipe();
-  const target = platform?.replace('linux/', '-') ?? '';
-  const files = imageNames.map((name) =>
-    join(cache, `${name}-${version}${target}-${imageDigest(root, name, `${base} ${platform}`)}.tar`),
-  );
-  if (!files.every((file) => existsSync(file))) {
-    using _lock = await lockFile(join(cache, 'lock'), () => say('another run is building images; waiting for it'));
-    let bases: Pick<ImageOptions, 'nodeImage' | 'targetNodeImage'> | undefined;
-    for (const [index, name] of imageNames.entries()) {
-      if (existsSync(files[index]!)) continue;
-      say(`building the ${name}'s image, version ${version}${platform === undefined ? '' : ` for ${platform}`}`);
-      const builder = findBuilder();
-      bases ??= await basesFor(builder, platform, env);
-      const repository = platform === undefined ? 'docker.io/portcullis' : `localhost/portcullis${target}`;
-      await build(builder, name, { root, repository, platform, ...bases }, files[index]!);
-    }
-    removeUnused(cache);
-  }
-  for (const file of files) touch(file);
-  return { ...common, agent: files[0]!, operator: files[1]! };
+  return cache;
+}
+
+async function sourcesOf({ variant, env = process.env }: BuiltImagesOptions): Promise<string> {
+  return variant === undefined ? repositoryRoot : await nextTree(imageCache(env));
 }
 
 async function basesFor(builder: ImageBuilder, platform: BuiltImagesOptions['platform'], env: NodeJS.ProcessEnv) {
@@ -112,8 +143,7 @@ async function nextTree(cache: string): Promise<string> {
       renameSync(partial, tree);
     }
   }
-  touch(tree);
-  return tree;
+  return touched(tree);
 }
 
 /** Of all that goes into an image. */
@@ -154,9 +184,11 @@ function removeUnused(cache: string): void {
   }
 }
 
-function touch(path: string): void {
+/** As used just now. */
+function touched(path: string): string {
   const now = new Date();
   utimesSync(path, now, now);
+  return path;
 }
 
 function sayOnStandardError(sentence: string): void {
