@@ -166,6 +166,14 @@ describe('over TLS', () => {
     rmSync(empty, { recursive: true });
   });
 
+  test('who begins no handshake is cut off', async () => {
+    const socket = connect(server.address.port, server.address.host);
+    socket.on('error', () => {});
+    socket.resume();
+    await once(socket, 'close');
+    expect((await get('/healthz')).status).toBe(200);
+  });
+
   test('one that is in the middle of its handshake does not keep it from ending', async () => {
     const socket = connect(server.address.port, server.address.host);
     socket.on('error', () => {});
