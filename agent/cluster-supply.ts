@@ -55,6 +55,7 @@ export async function openCluster({ settings, state, log, registry }: SupplyPart
   registerReportMetrics(registry, reporter);
   const review = new ScrapeReview({
     client,
+    peers: () => source.nodeCount,
     onError: (err) =>
       log.logger.warn({ event: 'scrape-review', err }, 'no scrape is let in: the API server cannot be asked'),
   });

@@ -144,4 +144,23 @@ describe('made-up tokens', () => {
     }
     expect(tokenReviews()).toBeLessThanOrEqual(11 + 120 + 3);
   });
+
+  it('shown to all nodes of a large cluster are fewer for each of them', async () => {
+    let peers = 1;
+    const client = { create: create as unknown as KubeClient['create'] };
+    review = new ScrapeReview({ client, clock, peers: () => peers, onError: (error) => errors.push(error) });
+    await ask('good');
+    // As an agent hears of the others, after its first scrape.
+    peers = 5_000;
+    const before = tokenReviews();
+    for (let second = 0; second < 60; second++) {
+      await Promise.all(Array.from({ length: 20 }, (_, i) => ask(`made-up-${second}-${i}`)));
+      await clock.advance(1_000);
+    }
+    // 10,000 of all at once, and 2,000 a second.
+    const perNode = tokenReviews() - before;
+    expect(perNode * peers).toBeLessThanOrEqual(10_000 + 60 * 2_000);
+    expect(perNode).toBeGreaterThan(10);
+    expect(await ask('good')).toBe('allowed');
+  });
 });

@@ -18,6 +18,11 @@ const maxRefused = 256;
 /** Tokens that nobody has seen good, of all who ask together: who makes them up shall not make the API server work. */
 const newTokensBurst = 10;
 const newTokensIntervalMs = 1_000;
+/** He can ask every node at once: together they pass on that many, and 2,000 a second. */
+const newTokensBurstOfCluster = 10_000;
+const newTokensPerMsOfCluster = 2;
+/** However many nodes somebody says that there are. */
+const maxNewTokensIntervalMs = 10_000;
 /** Below Prometheus' usual scrape timeout of 10 s, so that it hears why. */
 const reviewTimeoutMs = 5_000;
 const sameErrorMs = 60_000;
@@ -25,6 +30,8 @@ const sameErrorMs = 60_000;
 export interface ScrapeReviewOptions {
   readonly client: Pick<KubeClient, 'create'>;
   readonly clock?: Clock;
+  /** How many programs ask the same API server; 1 when absent. */
+  readonly peers?: () => number;
   /** Told why the API server could not be asked; the same only once a minute. */
   readonly onError: (error: unknown) => void;
 }
@@ -59,19 +66,21 @@ export class ScrapeReview {
   readonly #client: Pick<KubeClient, 'create'>;
   readonly #clock: Clock;
   readonly #onError: (error: unknown) => void;
-  readonly #newTokens: RateBucket;
+  readonly #peers: () => number;
+  #newTokens: RateBucket;
+  #newTokensPeers = 1;
   /** By digest, so that a dump of the memory holds no more tokens than it must. The oldest come first. */
   readonly #allowed = new Map<string, Decision>();
   readonly #refused = new Map<string, Decision>();
   readonly #asking = new Map<string, Promise<ScrapeVerdict>>();
   #told = { message: '', atMs: Number.NEGATIVE_INFINITY };
 
-  constructor({ client, clock = systemClock, onError }: ScrapeReviewOptions) {
+  constructor({ client, clock = systemClock, peers = () => 1, onError }: ScrapeReviewOptions) {
     this.#client = client;
     this.#clock = clock;
+    this.#peers = peers;
     this.#onError = onError;
-    const nowMs = () => clock.nowMs();
-    this.#newTokens = new RateBucket({ burst: newTokensBurst, intervalMs: newTokensIntervalMs, nowMs });
+    this.#newTokens = newTokens(clock, 1);
   }
 
   readonly access: ScrapeAccess = async (authorization) => {
@@ -85,7 +94,7 @@ export class ScrapeReview {
     const asked = this.#asking.get(digest);
     if (asked !== undefined) return await asked;
     // Made-up tokens cannot stand in the way of one that was good until now.
-    if (!this.#isKnown(digest, nowMs) && !this.#newTokens.take()) return 'too-many-tokens';
+    if (!this.#isKnown(digest, nowMs) && !this.#mayAskAnew()) return 'too-many-tokens';
     const asking = this.#ask(token, digest).finally(() => this.#asking.delete(digest));
     this.#asking.set(digest, asking);
     return await asking;
@@ -94,6 +103,13 @@ export class ScrapeReview {
   #isKnown(digest: string, nowMs: number): boolean {
     const allowed = this.#allowed.get(digest);
     return allowed !== undefined && nowMs - allowed.atMs < knownForMs;
+  }
+
+  #mayAskAnew(): boolean {
+    const peers = this.#peers();
+    if (peers !== this.#newTokensPeers) this.#newTokens = newTokens(this.#clock, peers);
+    this.#newTokensPeers = peers;
+    return this.#newTokens.take();
   }
 
   async #ask(token: string, digest: string): Promise<ScrapeVerdict> {
@@ -147,6 +163,14 @@ export class ScrapeReview {
     this.#told = { message, atMs: nowMs };
     this.#onError(error);
   }
+}
+
+function newTokens(clock: Clock, peers: number): RateBucket {
+  // Two at least: one of a pair of scrapers should not have to wait for the other.
+  const burst = Math.max(2, Math.min(newTokensBurst, Math.floor(newTokensBurstOfCluster / peers)));
+  const ofCluster = Math.min(peers / newTokensPerMsOfCluster, maxNewTokensIntervalMs);
+  const intervalMs = Math.max(newTokensIntervalMs, ofCluster);
+  return new RateBucket({ burst, intervalMs, nowMs: () => clock.nowMs() });
 }
 
 /** The newest last; the oldest makes room. */
