@@ -152,9 +152,17 @@ describe('detach-all', () => {
     await clock.advance(5000);
     expect(end()).toBe('detached');
     const refuse = async () => {
+      throw new KubeError({ message: 'not for you', status: 403 });
+    };
+    expect((await start({ apply: refuse as KubeClient['apply'] })).end()).toBe('not for you');
+  });
+
+  it('says that the CRDs are gone, which waiting does not bring back', async () => {
+    node('a');
+    const apply = async () => {
       throw new KubeError({ message: 'no such kind', status: 404 });
     };
-    expect((await start({ apply: refuse as KubeClient['apply'] })).end()).toBe('no such kind');
+    expect((await start({ apply: apply as KubeClient['apply'] })).end()).toBe('no-kinds');
   });
 
   it('stops when it is told to', async () => {

@@ -1,6 +1,7 @@
 import { detachWishName } from '../../api/detach-wish.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { type Clock, sleep } from '../../kube/clock.ts';
+import { isNotFound } from '../../kube/errors.ts';
 import type { KubeObject } from '../../kube/objects.ts';
 import { Reflector } from '../../kube/reflector.ts';
 import { resources } from '../../kube/resources.ts';
@@ -42,7 +43,7 @@ const retries = { attempts: 10, maxMs: 5000 };
 const reportPage = 100;
 
 /** What was found in the end; `waiting` of a wish that nobody heeded in time. */
-export type DetachEnd = 'detached' | 'waiting' | 'unread' | 'stopped' | 'no-account';
+export type DetachEnd = 'detached' | 'waiting' | 'unread' | 'stopped' | 'no-account' | 'no-kinds';
 
 /**
  * Wishes that all agents of an installation detach, and waits until all that answer have: see
@@ -53,7 +54,13 @@ export async function detachAll(options: DetachAllOptions): Promise<DetachEnd> {
   const { client, namespace, clock, say, signal, timeoutMs } = options;
   const startedMs = clock.nowMs();
   const account = await withRetry(() => accountUid(client, namespace, signal), { ...retries, clock, signal });
-  const wish = account === undefined ? undefined : await writeWish(options, account);
+  let wish: Wish | undefined;
+  try {
+    if (account !== undefined) wish = await writeWish(options, account);
+  } catch (error) {
+    if (isNotFound(error)) return 'no-kinds';
+    throw error;
+  }
   if (wish === undefined)
     say(`there is no ServiceAccount ${agentAccount} in ${namespace}: nobody is left who could be told`);
   const stop = new AbortController();

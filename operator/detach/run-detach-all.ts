@@ -9,6 +9,10 @@ const failures: Readonly<Record<Exclude<DetachEnd, 'detached'>, string>> = {
   waiting: 'not all agents that answer have detached in time.',
   unread: 'NodeReports or Nodes could not be read in time.',
   stopped: 'it was told to stop.',
+  // By somebody who took the CRDs away first: agents keep what they were told last.
+  'no-kinds':
+    'the kinds of Portcullis are not there, so agents cannot be told by them, and go on as they were. Install the CRDs again, or detach by ' +
+    'kubectl annotate nodes --all portcullis.dev/break-glass=detach, uninstall with --no-hooks a minute later, and take the annotation away.',
   'no-account': 'agents answer, and they are of no installation in this namespace. Give theirs by --namespace.',
 };
 const wishStays =
@@ -39,7 +43,7 @@ export async function runDetachAll(settings: DetachAllSettings): Promise<number>
       signal: stop.signal,
     });
     if (end === 'detached') return 0;
-    return fail(end === 'no-account' ? failures[end] : `${failures[end]} ${wishStays}`);
+    return fail(end === 'no-account' || end === 'no-kinds' ? failures[end] : `${failures[end]} ${wishStays}`);
   } catch (error) {
     return fail(error instanceof Error ? error.message : String(error));
   }
