@@ -173,6 +173,8 @@ export function updateTests(here: () => ReleaseWorld): void {
     // Blocks are saved every five seconds, and as agents end: what this one blocked last is on its disk.
     const mark = visitor.mark;
     await b.real.kill();
+    // The kernel goes on, and takes a moment to let go of what nobody holds any more.
+    await world.until('its program to be gone', async () => (await b.xdp()) === undefined);
     anotherBoot(b);
     const sources = [attackerAddress, listedAddress];
     const arrived = () => Promise.all(sources.map((source) => b.arrived(source)));
