@@ -125,12 +125,15 @@ export class NodeTables {
 
   /**
    * Opens what is pinned, or makes and pins all of it on a first start. Where tables of another layout are pinned and may be
-   * replaced, new ones are made beside them: they are pinned by commit(), when the programs use them.
+   * replaced, or no program is attached that reads them, new ones are made beside them: they are pinned by commit(), when the
+   * programs use them.
    * @throws PortcullisError LayoutMismatch, LayoutForeign, BpfLoadFailed
    */
   static async open(pins: Pins, sizes: TableSizes, need: TablesNeed): Promise<NodeTables> {
     const pinned = openPinned(pins);
-    const supersedes = pinned && need.mayReplace ? otherVersion(pins, pinned.get('layout')!) : undefined;
+    // Without a link nothing is dropped: not before the first policies, and not while everything is detached.
+    const mayReplace = need.mayReplace || pins.names('links').length === 0;
+    const supersedes = pinned && mayReplace ? otherVersion(pins, pinned.get('layout')!) : undefined;
     if (pinned && supersedes === undefined) {
       const tables = new NodeTables(pins, pinned, readLayout(pins, pinned.get('layout')!), false);
       await tables.resize(sizes, need.slots, need.frags);

@@ -241,6 +241,18 @@ describe('tables of another layout', () => {
     );
   });
 
+  it('give way without saved blocks where nothing is attached: nobody is blocked there', async () => {
+    await using host = await GuardedHost.create();
+    const first = await host.start();
+    await first.stop();
+    await overwriteLayout(host, another);
+    const second = await host.start();
+    expect(second.events('datapath-opened')).toMatchObject([{ interfaces: 0, replacesLayout: 77 }]);
+    await second.stop();
+    const third = await host.start();
+    expect(third.events('datapath-opened')[0]).not.toHaveProperty('replacesLayout');
+  });
+
   it('are left half replaced by a crash, and the next agent begins anew', async () => {
     await using host = await GuardedHost.create();
     const state = ['--state', join(host.net.folder(), 'state')];
