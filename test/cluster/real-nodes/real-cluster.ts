@@ -147,7 +147,7 @@ export class RealCluster implements AsyncDisposable {
   /** An image archive, on all nodes that are there and those that come. Pods name it, with imagePullPolicy Never or IfNotPresent. */
   async importImage(file: string): Promise<void> {
     this.#images.push(file);
-    for (const node of this.nodes) await node.importImage(file);
+    await Promise.all(this.nodes.map((node) => node.importImage(file)));
   }
 
   /** Brings back a node that was killed. */
