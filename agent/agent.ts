@@ -23,6 +23,7 @@ import { buildStatus } from './report/status.ts';
 import type { DesiredState } from './resolve/desired-state.ts';
 import { earliest, restedAt } from './resolve/expiry.ts';
 import { resolve } from './resolve/resolve.ts';
+import { serveOrRetry } from './serving.ts';
 import type { RunSettings } from './settings.ts';
 import type { PolicySnapshot } from './source/policy-source.ts';
 import { restoreBlocks, saveableBlocks } from './state/blocks.ts';
@@ -178,10 +179,8 @@ export class Agent {
       this.#settings.statusFile === undefined
         ? undefined
         : new StatusFile(this.#settings.statusFile, (error) => this.#complain('status-file', error));
-    const server =
-      this.#settings.metricsAddress === null
-        ? undefined
-        : await this.#serveMetrics(this.#settings.metricsAddress, ending);
+    const { metricsAddress } = this.#settings;
+    const server = metricsAddress === null ? undefined : await this.#startMetrics(metricsAddress, ending);
     const events = new EventReader(this.#datapath, {
       scans: this.#scans,
       connections: this.#connections,
@@ -470,6 +469,15 @@ export class Agent {
         links: this.#view.host?.links ?? [],
       });
     });
+  }
+
+  /** A wrong setting is told where somebody sets an agent up, and not at the cost of a node that is to be guarded again. */
+  async #startMetrics(address: { host: string; port: number }, signal: AbortSignal) {
+    const serve = () => this.#serveMetrics(address, signal);
+    const isSetUp =
+      this.#settings.kubernetes || this.#supply.hasLastGood || this.#datapath.attachedInterfaces().length > 0;
+    if (!isSetUp) return await serve();
+    return await serveOrRetry(serve, { signal, onError: (error) => this.#complain('metrics', error) });
   }
 
   async #serveMetrics(address: { host: string; port: number }, signal: AbortSignal) {

@@ -194,6 +194,33 @@ describe('a pin path', () => {
   );
 });
 
+describe('a port for metrics that somebody else has taken', () => {
+  it('is told at the first start, and keeps no node from being guarded that was guarded before', async () => {
+    await using host = await GuardedHost.create();
+    host.write('guard', portScanPolicy('guard'));
+    const script = "require('node:net').createServer().listen(9469, '127.0.0.1', () => console.log('taken'))";
+    const take = async () => {
+      const taker = host.victim.spawn([nodePath, '-e', script]);
+      await waitFor(() => taker.stdout.includes('taken'), 10_000, { what: 'the port to be taken' });
+      return taker;
+    };
+    let taker = await take();
+    const refused = await host.launch().command.ended;
+    expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('--metrics-address 127.0.0.1:9469') });
+    await taker.stop();
+
+    await (await host.start()).stop();
+    taker = await take();
+    const agent = await host.start();
+    await host.scan(20);
+    expect(await host.blocks()).toMatchObject([{ source: attackerAddress }]);
+    expect(agent.events('failed')).toMatchObject([{ what: 'metrics' }]);
+    await taker.stop();
+    await agent.until((line) => line.event === 'metrics', 'metrics to be served');
+    expect(await host.metrics()).toContain('portcullis_');
+  });
+});
+
 describe('tables of another layout', () => {
   const another = { offset: 4, value: 77 };
 
