@@ -138,6 +138,21 @@ test('who sends nothing takes no more connections than a host may have, shuts no
   }
 });
 
+test('who sends requests without waiting for the answers is cut off after a hundred', async () => {
+  const { host, port } = server.address;
+  const socket = connect(port, host);
+  socket.on('error', () => {});
+  let answers = '';
+  socket.on('data', (data: Buffer) => {
+    answers += data;
+  });
+  const gone = new Promise((resolve) => socket.once('close', resolve));
+  socket.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1_500));
+  await gone;
+  expect(answers.split('HTTP/1.1 200').length - 1).toBeLessThanOrEqual(100);
+  expect((await get('/healthz')).status).toBe(200);
+});
+
 test('aborting ends it although a client keeps its connection open', async () => {
   const socket = connect(server.address.port, server.address.host);
   socket.on('error', () => {});
