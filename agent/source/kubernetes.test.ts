@@ -228,6 +228,17 @@ test('a heartbeat of the Node is no news', async () => {
   expect(snapshots).toHaveLength(1);
 });
 
+test('a change is read within seconds, however many nodes the facts claim', async () => {
+  cluster.put('clusterfacts', 'cluster', {
+    spec: { holds: 'Cluster', count: 0, prefixes: [], nodeCount: 2 ** 31 - 1, complete: true },
+  });
+  const { source, until } = start({ random: () => 0.9 });
+  await until('a snapshot');
+  expect(source.nodeCount).toBe(65_536);
+  putPolicy('late');
+  await until('the policy', (snapshot) => names(snapshot).includes('late'));
+});
+
 test('facts that are all gone are kept: whoever wrote them is gone too', async () => {
   const spec = { holds: 'Nodes', count: 1, prefixes: ['192.0.2.1/32'] };
   cluster.put('clusterfacts', 'nodes-0', { spec });

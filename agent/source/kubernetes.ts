@@ -39,6 +39,8 @@ export interface KubernetesSourceOptions {
 const JITTER_MS = 500;
 /** From there on the jitter grows with the cluster, so that a change is read by at most 2,000 agents a second. */
 const NODES_AT_FULL_RATE = 1_000;
+/** More than any cluster has. Whoever writes facts must not keep a change of policy from the agents for days. */
+const MAX_NODES = 65_536;
 /** Long enough for a server that is there, and short for a node that is unguarded after its boot. */
 const GRACE_MS = 2_000;
 /** Several changes of one moment become one snapshot. */
@@ -130,7 +132,7 @@ export class KubernetesSource implements PolicySource {
 
   /** Nodes of the cluster, as far as they are known; 1 before. */
   get nodeCount(): number {
-    return Math.max(1, ...this.#facts.map(({ spec }) => spec.nodeCount ?? 1));
+    return Math.min(MAX_NODES, Math.max(1, ...this.#facts.map(({ spec }) => spec.nodeCount ?? 1)));
   }
 
   /** Trouble with the API server that has lasted for a while. */
