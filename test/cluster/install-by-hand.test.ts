@@ -23,7 +23,7 @@ it('installs without hooks, twice, into a namespace that admits its pods, and re
     const { code, stderr } = await run(['sh', '-ec', script], {
       env,
       cwd: root,
-      timeoutMs: 120_000,
+      timeoutMs: 90_000,
       allowFailure: true,
     });
     expect(stderr).toBe('');
@@ -61,6 +61,10 @@ it('installs without hooks, twice, into a namespace that admits its pods, and re
   expect(await tryPod()).toMatchObject({ code: 0 });
 
   // The bar is escaped for the table that it stands in.
-  await type(remove!.replaceAll('\\|', '|'));
+  await type(remove!.replaceAll('\\|', '|')).catch(async (error: Error) => {
+    const conditions =
+      '-o=jsonpath={range .items[*]}{.metadata.name} {.metadata.finalizers} {.status.conditions}{"\\n"}{end}';
+    throw new Error(`${error.message}\n${await plane.run(['get', 'crd', conditions])}`, { cause: error });
+  });
   expect(await plane.run(['get', 'crd', '-o', 'name'])).toBe('');
-});
+}, 300_000);
