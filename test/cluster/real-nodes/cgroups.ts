@@ -33,11 +33,11 @@ export class CgroupRoot {
     return root;
   }
 
-  /** What is below it goes. Its processes must have ended. */
-  clear(): void {
-    for (const hierarchy of hierarchies()) {
-      for (const child of children(join(hierarchy, this.path))) removeTree(child);
-    }
+  /** What is below it goes; false where a process has not quite ended. */
+  clear(): boolean {
+    const below = () => hierarchies().flatMap((hierarchy) => children(join(hierarchy, this.path)));
+    for (const child of below()) removeTree(child);
+    return below().length === 0;
   }
 
   remove(): void {

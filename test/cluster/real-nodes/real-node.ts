@@ -31,6 +31,7 @@ export interface RealNodeParts {
 }
 
 const startTimeoutMs = 60_000;
+const endTimeoutMs = 30_000;
 
 /** A Node that is one: kubelet, containerd, runc and kube-proxy, in namespaces of its own. Pods are real. */
 export class RealNode implements AsyncDisposable {
@@ -107,7 +108,8 @@ export class RealNode implements AsyncDisposable {
     await this.host.ip(`link set ${nodeLink} down`);
     await this.space.kill();
     await Promise.all(this.#running().map((service) => service.stop('SIGKILL')));
-    this.#cgroups.clear();
+    // A machine starts without; kubelet takes three seconds for each that is there and of no container.
+    await waitFor(() => this.#cgroups.clear(), endTimeoutMs, { what: `the end of what ran on ${this.name}` });
   }
 
   /** The link of a node that was killed; before `start`, as a machine has its network before kubelet runs. */
