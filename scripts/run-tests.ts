@@ -36,7 +36,7 @@ const lanes: readonly (readonly string[])[] = [
 /** What a suite needs and a machine may not have. Builds it where that can be, which takes some minutes the first time. */
 const needs: Readonly<Record<string, () => unknown>> = {
   chart: async () => [await helmBinary(), prometheusBinaries()],
-  cluster: () => controlPlaneBinaries(),
+  cluster: async () => [await controlPlaneBinaries(), await helmBinary(), prometheusBinaries()],
   e2e: async () => [await nodeBinaries(), await helmBinary(), findBuilder()],
   images: () => findBuilder(),
   nodes: () => nodeBinaries(),
