@@ -1,6 +1,7 @@
-import { type Dispatcher, Pool, ProxyAgent } from 'undici';
+import type { Dispatcher } from 'undici';
 import type { Access, Credentials } from './access.ts';
 import type { Clock } from './clock.ts';
+import { Pool, ProxyAgent } from './undici-parts.ts';
 
 export interface ConnectionsOptions {
   readonly access: Access;
