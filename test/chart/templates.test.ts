@@ -273,8 +273,16 @@ describe('the operator', () => {
     const { selector } = rendered.get('PodDisruptionBudget', 'portcullis-operator').spec;
     const labels = deployment.spec.template.metadata.labels;
     expect(labels).toMatchObject(selector.matchLabels);
-    for (const constraint of podOf(deployment).pod.topologySpreadConstraints)
-      expect(labels).toMatchObject(constraint.labelSelector.matchLabels);
+    const { topologySpreadConstraints, affinity } = podOf(deployment).pod;
+    // One alone: a node without the label of another, such as a zone's, would not be scored at all.
+    expect(topologySpreadConstraints).toMatchObject([{ topologyKey: 'kubernetes.io/hostname' }]);
+    expect(labels).toMatchObject(topologySpreadConstraints[0].labelSelector.matchLabels);
+    const [{ podAffinityTerm }] = affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution;
+    expect(podAffinityTerm.topologyKey).toBe('topology.kubernetes.io/zone');
+    expect(labels).toMatchObject(podAffinityTerm.labelSelector.matchLabels);
+    const own = { nodeAffinity: {} };
+    const other = (await render({ operator: { affinity: own } })).get('Deployment', 'portcullis-operator');
+    expect(podOf(other).pod.affinity).toEqual(own);
   });
 
   it('can be drained when it is one', async () => {
