@@ -1,7 +1,8 @@
 #!/bin/sh
-# systemd-init.sh FOLDER: makes a machine of the namespaces it is started in (mount, pid, network, uts, ipc) and runs systemd in it,
-# with FOLDER/units as all its units. FOLDER/lib becomes /var/lib, FOLDER/etc the folder /etc/portcullis. Whatever it mounts ends
-# with its namespaces; the machine's settings are read-only to it.
+# systemd-init.sh FOLDER CHECKOUT: makes a machine of the namespaces it is started in (mount, pid, network, uts, ipc) and runs
+# systemd in it, with FOLDER/units as all its units. FOLDER/lib becomes /var/lib, FOLDER/etc the folder /etc/portcullis, and CHECKOUT
+# /opt/portcullis, since units do not see what is in /tmp or /root. Whatever it mounts ends with its namespaces; the machine's
+# settings are read-only to it.
 set -eu
 folder=$1
 mount --make-rprivate /
@@ -15,6 +16,9 @@ mkdir /sys/fs/cgroup/systemd
 mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
 mount -t bpf bpf /sys/fs/bpf
 mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /opt
+mkdir /opt/portcullis
+mount --bind "$2" /opt/portcullis
 mount --bind "$folder/lib" /var/lib
 # On an overlay of /etc, so that nothing has to be made on the machine.
 mkdir -p /run/etc/upper/portcullis /run/etc/work

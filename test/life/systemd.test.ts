@@ -9,8 +9,6 @@ import { waitFor } from '../support/wait-for.ts';
 
 const root = join(import.meta.dirname, '../..');
 const text = readFileSync(join(root, 'examples/systemd/portcullis-agent.service'), 'utf8');
-/** The folder of the installation is this checkout. */
-const unit = text.replaceAll('/opt/portcullis', root);
 const name = 'portcullis-agent.service';
 
 const folder = mkdtempSync(join(tmpdir(), 'pc-systemd-'));
@@ -19,7 +17,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 describe('the unit', () => {
   it('says nothing that systemd does not understand', async () => {
     const file = join(folder, name);
-    writeFileSync(file, unit);
+    // Programs must be where it says.
+    writeFileSync(file, text.replaceAll('/opt/portcullis', root));
     const { code, stdout, stderr } = await run(['systemd-analyze', 'verify', file], { allowFailure: true });
     // It looks at units of the machine too, and complains about those.
     expect(`${stdout}${stderr}`.split('\n').filter((line) => line.includes(name))).toEqual([]);
@@ -43,7 +42,7 @@ describe('under systemd', () => {
     // Where the agent writes is a file of the test: this machine has no journal.
     const log = join(folder, 'agent.log');
     const output = `[Service]\nStandardOutput=append:${log}\nStandardError=append:${log}`;
-    writeFileSync(join(folder, 'units', name), unit.replace('[Service]', output));
+    writeFileSync(join(folder, 'units', name), text.replace('[Service]', output));
     const targets = ['sysinit', 'basic', 'shutdown', 'umount', 'network-pre', 'multi-user'];
     for (const target of targets)
       writeFileSync(join(folder, 'units', `${target}.target`), '[Unit]\nDefaultDependencies=no\n');
@@ -52,7 +51,8 @@ describe('under systemd', () => {
       `[Unit]\nDefaultDependencies=no\nRequires=${name}\nAfter=${name}\n`,
     );
     const namespaces = ['--mount', '--pid', '--fork', '--kill-child=KILL', '--net', '--uts', '--ipc'];
-    machine = new RunningCommand(['unshare', ...namespaces, join(import.meta.dirname, 'systemd-init.sh'), folder]);
+    const script = join(import.meta.dirname, 'systemd-init.sh');
+    machine = new RunningCommand(['unshare', ...namespaces, script, folder, root]);
     init = await waitFor(async () => childOf(machine.pid!), 30_000, { what: 'PID 1' });
     await until('enforcing', hasXdp);
   }, 120_000);
@@ -90,7 +90,7 @@ describe('under systemd', () => {
       (await inside(['nsenter', `--target=${pid}`, '--mount', 'test', '-w', path])).code === 0;
     for (const path of ['/sys/fs/bpf/portcullis', '/var/lib/portcullis', '/run/portcullis'])
       expect(await mayWrite(path), path).toBe(true);
-    for (const path of ['/etc/portcullis/policies', '/usr', '/sys/kernel', '/proc/sys/net', root])
+    for (const path of ['/etc/portcullis/policies', '/usr', '/sys/kernel', '/proc/sys/net', '/opt/portcullis'])
       expect(await mayWrite(path), path).toBe(false);
   });
 
