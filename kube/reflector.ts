@@ -1,102 +1,31 @@
-import { isDeepStrictEqual } from 'node:util';
 import { Backoff } from './backoff.ts';
 import { type Change, ChangeFeed } from './change-feed.ts';
-import type { KubeClient } from './client.ts';
 import { type Clock, sleep, systemClock, TimedOut, withTimeout } from './clock.ts';
 import { errorOfStatus, isConnection, isTooLong, KubeError, malformed } from './errors.ts';
 import { type KubeList, type KubeObject, keyOf, type WatchEvent } from './objects.ts';
-import { pathOf, type Resource } from './resources.ts';
+import { type Found, ReflectedItems } from './reflected-items.ts';
+import {
+  defaultTimings,
+  type ReflectorLog,
+  type ReflectorOptions,
+  type ReflectorState,
+  type ReflectorTimings,
+} from './reflector-options.ts';
+import { pathOf } from './resources.ts';
 import { type RestartReason, stepAfter } from './watch-end.ts';
 
 export type { Change } from './change-feed.ts';
+export type {
+  ReflectorLog,
+  ReflectorObserver,
+  ReflectorOptions,
+  ReflectorState,
+  ReflectorTimings,
+} from './reflector-options.ts';
 export type { RestartReason } from './watch-end.ts';
-
-export interface ReflectorTimings {
-  /** First wait after a failure. */
-  readonly baseBackoffMs: number;
-  readonly maxBackoffMs: number;
-  /** A watch that lasted this long ends a series of failures. */
-  readonly healthyMs: number;
-  /**
-   * Without event and bookmark for this long, a watch may be dead. Bookmarks come each minute, but the first one of a watch was
-   * seen after two, and it may have been one minute since the last one of the watch before.
-   */
-  readonly silentMs: number;
-  /** For the answer that tells whether it is. */
-  readonly probeTimeoutMs: number;
-  /** The server ends a watch after a time between these. */
-  readonly minWatchSeconds: number;
-  readonly maxWatchSeconds: number;
-  /** After which a change that the handler threw at is offered again. */
-  readonly resyncMs: number;
-}
-
-export const defaultTimings: ReflectorTimings = {
-  baseBackoffMs: 800,
-  maxBackoffMs: 30_000,
-  healthyMs: 10_000,
-  silentMs: 190_000,
-  probeTimeoutMs: 10_000,
-  minWatchSeconds: 300,
-  maxWatchSeconds: 600,
-  resyncMs: 30_000,
-};
 
 /** No longer than this, whatever a server asks for: it may have been an outage that is over. */
 const maxRetryAfterMs = 300_000;
-
-export interface ReflectorState {
-  readonly phase: 'idle' | 'listing' | 'watching' | 'waiting' | 'stopped';
-  /** Of the last thing that went wrong, until the server was seen to work again; absent while all is well. */
-  readonly reason?: RestartReason;
-  readonly message?: string;
-}
-
-export interface ReflectorLog {
-  readonly level: 'debug' | 'info' | 'warn' | 'error';
-  readonly message: string;
-  readonly reason?: RestartReason;
-  readonly error?: unknown;
-  readonly retryInMs?: number;
-}
-
-/** What a reflector tells of itself; see kube/reflector-metrics.ts. */
-export interface ReflectorObserver {
-  /** Called when run() begins; what it returns, when it ends. */
-  track(name: string, gauges: { ageSeconds(): number; objects(): number }): () => void;
-  restarted(name: string, reason: RestartReason): void;
-  listFailed(name: string): void;
-  handlerFailed(name: string): void;
-}
-
-export interface ReflectorOptions<T extends KubeObject> {
-  readonly client: KubeClient;
-  readonly resource: Resource;
-  readonly namespace?: string;
-  readonly fieldSelector?: string;
-  readonly labelSelector?: string;
-  readonly metadataOnly?: boolean;
-  /** In logs and metrics. */
-  readonly name: string;
-  /** What is kept of an object; default: all but managedFields. May change the object that it is given. */
-  readonly transform?: (object: T) => T;
-  /**
-   * Called in order, and never waited for: put a key into a queue and return. A change at which it throws is offered again after
-   * `resyncMs` or with the object's next change, so it must bear to be told twice. An update by way of a list may have the
-   * resourceVersion or generation that `previous` had and still be another state: the store was restored and changed again.
-   */
-  readonly onChange: (change: Change<T>) => unknown;
-  /** Once, after the changes of the first complete list. */
-  readonly onSynced?: () => unknown;
-  readonly metrics?: ReflectorObserver;
-  readonly log?: (entry: ReflectorLog) => void;
-  readonly timings?: Partial<ReflectorTimings>;
-  /** Objects a page; default 500. Less for kinds with large objects; it takes fewer by itself when a page is too long. */
-  readonly pageSize?: number;
-  /** 0 to below 1. */
-  readonly random?: () => number;
-  readonly clock?: Clock;
-}
 
 interface End {
   readonly reason: RestartReason;
@@ -104,11 +33,6 @@ interface End {
   /** The stream had been open, long enough to say that the server works. */
   readonly wasHealthy: boolean;
   readonly error?: unknown;
-}
-
-interface Found<T> {
-  readonly object: T;
-  readonly print: string;
 }
 
 /**
@@ -129,9 +53,7 @@ export class Reflector<T extends KubeObject> {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #backoff: Backoff;
-  readonly #items = new Map<string, T>();
-  /** By key, of partial objects only: who wrote when. */
-  readonly #prints = new Map<string, string>();
+  readonly #items: ReflectedItems<T>;
   readonly #feed: ChangeFeed<T>;
   #hasSynced = false;
   #lastEventAtMs: number | undefined;
@@ -155,11 +77,12 @@ export class Reflector<T extends KubeObject> {
     const { baseBackoffMs, maxBackoffMs } = this.#timings;
     this.#backoff = new Backoff({ baseMs: baseBackoffMs, maxMs: maxBackoffMs, random: this.#random });
     this.#feed = new ChangeFeed(options.onChange, (error, change) => this.#handlerFailed(error, change));
+    this.#items = new ReflectedItems(this.#feed);
   }
 
   /** By keyOf(); one Map for the life of the reflector. */
   get items(): ReadonlyMap<string, T> {
-    return this.#items;
+    return this.#items.all;
   }
 
   /** The collection was listed completely at least once. */
@@ -183,7 +106,7 @@ export class Reflector<T extends KubeObject> {
     const startedMs = this.#clock.nowMs();
     const untrack = this.#options.metrics?.track(this.#options.name, {
       ageSeconds: () => (this.#clock.nowMs() - (this.#lastEventAtMs ?? startedMs)) / 1000,
-      objects: () => this.#items.size,
+      objects: () => this.#items.all.size,
     });
     try {
       while (!signal.aborted) {
@@ -248,7 +171,7 @@ export class Reflector<T extends KubeObject> {
       const { found, resourceVersion } = await this.#readPages(signal);
       this.#expiredLists = 0;
       this.#lastEventAtMs = this.#clock.nowMs();
-      this.#replace(found);
+      this.#items.replace(found);
       this.#resourceVersion = resourceVersion;
       this.#unsureSinceMs = undefined;
       this.#state = { phase: 'listing' };
@@ -457,15 +380,15 @@ export class Reflector<T extends KubeObject> {
       case 'MODIFIED': {
         const print = this.#printOf(this.#checked(event.object));
         const object = this.#transform(event.object);
-        this.#upsert(object, print);
+        this.#items.upsert(object, print);
         this.#advance(object.metadata.resourceVersion);
         return;
       }
       case 'DELETED': {
         const object = this.#checked(event.object);
         const { resourceVersion } = object.metadata;
-        const held = this.#items.get(keyOf(object));
-        if (held !== undefined && held.metadata.uid === object.metadata.uid) this.#remove(keyOf(object));
+        const held = this.#items.all.get(keyOf(object));
+        if (held !== undefined && held.metadata.uid === object.metadata.uid) this.#items.remove(keyOf(object));
         this.#advance(resourceVersion);
         return;
       }
@@ -505,59 +428,6 @@ export class Reflector<T extends KubeObject> {
     return Array.isArray(managedFields) ? managedFields.map((each) => `${each?.manager} ${each?.time}`).join() : '';
   }
 
-  #put(key: string, object: T, print: string): void {
-    this.#items.set(key, object);
-    if (print !== '') this.#prints.set(key, print);
-  }
-
-  #drop(key: string): void {
-    this.#items.delete(key);
-    this.#prints.delete(key);
-  }
-
-  #upsert(object: T, print: string): void {
-    const key = keyOf(object);
-    const previous = this.#items.get(key);
-    if (previous !== undefined && isSameVersion(previous, object)) return;
-    this.#put(key, object, print);
-    this.#tell(key, previous, object, 'watch');
-  }
-
-  #remove(key: string): void {
-    const object = this.#items.get(key);
-    if (object === undefined) return;
-    this.#drop(key);
-    this.#feed.offer(key, { type: 'deleted', object, via: 'watch' });
-  }
-
-  #tell(key: string, previous: T | undefined, object: T, via: Change<T>['via']): void {
-    const isAnother = previous !== undefined && previous.metadata.uid !== object.metadata.uid;
-    if (isAnother) this.#feed.offer(key, { type: 'deleted', object: previous, via });
-    if (previous === undefined || isAnother) this.#feed.offer(key, { type: 'added', object, via });
-    else this.#feed.offer(key, { type: 'updated', object, previous, via });
-  }
-
-  /** Takes over a complete list: only what differs is told, and after all of it is in `items`. */
-  #replace(found: ReadonlyMap<string, Found<T>>): void {
-    const gone: [string, T][] = [];
-    const changed: [string, T | undefined, T][] = [];
-    for (const [key, object] of this.#items) if (!found.has(key)) gone.push([key, object]);
-    for (const [key, { object, print }] of found) {
-      const previous = this.#items.get(key);
-      // Content too: after a restore the store counts its versions from an older one, and uses some of them again.
-      const isSame =
-        previous !== undefined &&
-        isSameVersion(previous, object) &&
-        (this.#prints.get(key) ?? '') === print &&
-        isDeepStrictEqual(previous, object);
-      if (!isSame) changed.push([key, previous, object]);
-    }
-    for (const [key] of gone) this.#drop(key);
-    for (const [key, , object] of changed) this.#put(key, object, found.get(key)?.print ?? '');
-    for (const [key, object] of gone) this.#feed.offer(key, { type: 'deleted', object, via: 'list' });
-    for (const [key, previous, object] of changed) this.#tell(key, previous, object, 'list');
-  }
-
   #handlerFailed(error: unknown, { type, object }: Change<T>): void {
     const { name, metrics } = this.#options;
     metrics?.handlerFailed(name);
@@ -587,12 +457,6 @@ export class Reflector<T extends KubeObject> {
       error,
     });
   }
-}
-
-/** A resourceVersion is of one object and one state; with another uid it is another object. */
-function isSameVersion(a: KubeObject, b: KubeObject): boolean {
-  const version = a.metadata.resourceVersion;
-  return version !== undefined && version === b.metadata.resourceVersion && a.metadata.uid === b.metadata.uid;
 }
 
 /** Who set which field is half of an object's size, and no reader asks. */
