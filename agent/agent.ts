@@ -1,6 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { KeyPairFolder } from '../cli/key-pair.ts';
-import { startMetricsServer } from '../cli/metrics-server.ts';
 import { BreakGlass } from './break-glass.ts';
 import { Datapath } from './datapath/datapath.ts';
 import { layoutVersion } from './datapath/layout.ts';
@@ -23,9 +21,9 @@ import { buildStatus } from './report/status.ts';
 import type { DesiredState } from './resolve/desired-state.ts';
 import { earliest, restedAt } from './resolve/expiry.ts';
 import { resolve } from './resolve/resolve.ts';
-import { serveOrRetry } from './serving.ts';
 import type { RunSettings } from './settings.ts';
 import type { PolicySnapshot } from './source/policy-source.ts';
+import { startMetrics } from './start-metrics.ts';
 import { restoreBlocks, saveableBlocks } from './state/blocks.ts';
 import { orNothing } from './state/or-nothing.ts';
 import { bootId, type SavedBlock, StateStore } from './state/state-store.ts';
@@ -471,24 +469,14 @@ export class Agent {
     });
   }
 
-  /** A wrong setting is told where somebody sets an agent up, and not at the cost of a node that is to be guarded again. */
-  async #startMetrics(address: { host: string; port: number }, signal: AbortSignal) {
-    const serve = () => this.#serveMetrics(address, signal);
-    const isSetUp =
-      this.#settings.kubernetes || this.#supply.hasLastGood || this.#datapath.attachedInterfaces().length > 0;
-    if (!isSetUp) return await serve();
-    return await serveOrRetry(serve, { signal, onError: (error) => this.#complain('metrics', error) });
-  }
-
-  async #serveMetrics(address: { host: string; port: number }, signal: AbortSignal) {
-    const { metricsTlsFolder } = this.#settings;
-    const server = await startMetricsServer({
+  #startMetrics(address: { host: string; port: number }, signal: AbortSignal) {
+    return startMetrics({
       address,
-      keyPairs: metricsTlsFolder === undefined ? undefined : new KeyPairFolder(metricsTlsFolder),
-      access: this.#supply.scrapeAccess,
-      metrics: this.#metrics.server,
-      render: () => this.#metrics.render(),
-      contentType: this.#metrics.registry.contentType,
+      tlsFolder: this.#settings.metricsTlsFolder,
+      metrics: this.#metrics,
+      scrapeAccess: this.#supply.scrapeAccess,
+      // A wrong setting is told where somebody sets an agent up, and not at the cost of a node that is to be guarded again.
+      mayRetry: this.#settings.kubernetes || this.#supply.hasLastGood || this.#datapath.attachedInterfaces().length > 0,
       health: () =>
         healthOf({
           // Who is told to attach nothing does what he is told.
@@ -497,10 +485,9 @@ export class Agent {
           applyError: this.#lastApply?.error,
         }),
       signal,
+      logger: this.#log.logger,
       onError: (error) => this.#complain('metrics', error),
     });
-    this.#log.logger.info({ event: 'metrics', ...server.address }, 'metrics are served');
-    return server;
   }
 
   async #save(): Promise<void> {
