@@ -133,6 +133,7 @@ cni_is_there() {
 group_images() {
   builder_is_there || want buildah 'docker with a daemon and buildx, podman or buildah'
   need_command mmdebstrap mmdebstrap
+  need_command runc runc
   need_command tar tar
 }
 

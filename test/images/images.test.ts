@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { UnpackedImage } from '../../scripts/images/archive.ts';
 import { isElf, neededLibraries } from '../../scripts/images/elf.ts';
 import { type ImageName, imageNames } from '../../scripts/images/image.ts';
+import { nodePath, run } from '../support/command.ts';
 import { builtImages } from './built-images.ts';
 import { agentCapabilities, type ContainerOptions, runContainer } from './container.ts';
 
@@ -108,6 +109,15 @@ test('both images share the layer that Node.js is in', () => {
   expect(agent).toHaveLength(2);
   expect(operator![0]).toBe(agent![0]);
   expect(operator![1]).not.toBe(agent![1]);
+});
+
+test('a base that cannot be had is told in one sentence, with what to do', async () => {
+  const argv = [nodePath, join(root, 'scripts', 'images.ts'), '--node-image', '127.0.0.1:1/no/such-image:1'];
+  const { code, stderr } = await run(argv, { allowFailure: true, timeoutMs: 110_000 });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^images: the base 127\.0\.0\.1:1\/no\/such-image:1 cannot be had by \w+ \(.*refused.*\)$/m);
+  expect(stderr).toContain('make images NODE_IMAGE=');
+  expect(stderr).toContain('make images IMAGES=--stand-in');
 });
 
 describe('what the programs read', () => {
