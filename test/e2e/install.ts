@@ -67,6 +67,7 @@ export function installTests(here: () => ReleaseWorld): void {
       for (const set of ['CapEff', 'CapPrm', 'CapBnd'])
         expect(BigInt(`0x${process[set]}`), set).toBe(agentCapabilities);
       for (const set of ['CapInh', 'CapAmb']) expect(BigInt(`0x${process[set]}`), set).toBe(0n);
+      console.log(`figure: an agent in a pod has ${process.VmRSS} resident`);
       // 2: a filter.
       expect(process).toMatchObject({ NoNewPrivs: '1', Seccomp: '2', Uid: '0 0 0 0' });
       const mounts = await mountsOf(node, pid);
