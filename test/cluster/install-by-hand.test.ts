@@ -1,8 +1,10 @@
 /** What docs/install.md says for tools without hooks, typed as it stands there, on an API server that has nothing of Portcullis. */
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { run } from '../support/command.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { ControlPlane } from './control-plane/control-plane.ts';
 import { helmBinary } from './real-nodes/build.ts';
 
@@ -60,6 +62,13 @@ it('installs without hooks, twice, into a namespace that admits its pods, and re
   await type(`${label} --overwrite`);
   expect(await tryPod()).toMatchObject({ code: 0 });
 
+  // An API server that has served a kind for a second or two was seen never to end its deletion: "storage is (re)initializing".
+  const kinds = (await plane.run(['api-resources', '--api-group=portcullis.dev', '-o', 'name'])).trim().split('\n');
+  for (const kind of kinds)
+    await waitFor(async () => (await plane.kubectl(['get', kind])).code === 0, 60_000, {
+      what: `${kind} to be served`,
+    });
+  await sleep(10_000);
   // The bar is escaped for the table that it stands in.
   await type(remove!.replaceAll('\\|', '|')).catch(async (error: Error) => {
     const conditions =
