@@ -1,8 +1,9 @@
 // Prometheus and promtool: this machine's own, or those of Debian's package, unpacked once. Run by itself it prints where they are.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheFolder } from '../cluster/control-plane/go-programs.ts';
+import { isExecutable } from '../support/is-executable.ts';
 
 /** Absolute paths. */
 export interface PrometheusBinaries {
@@ -74,15 +75,6 @@ function distribution(): string {
   const text = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
   const [id, version] = ['ID', 'VERSION_ID'].map((key) => new RegExp(`^${key}="?([\\w.-]+)`, 'm').exec(text)?.[1]);
   return `${id ?? 'unknown'}-${version ?? 'rolling'}`;
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function run(command: string, args: readonly string[], cwd: string): void {

@@ -1,6 +1,6 @@
 // The programs of a control plane for tests. Run by itself it prints where they are, after building them when needed.
-import { accessSync, constants } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { isExecutable } from '../../support/is-executable.ts';
 import { builtPrograms, kubernetesFlags, kubernetesVersion, type ProgramSet } from './go-programs.ts';
 
 export { cacheFolder } from './go-programs.ts';
@@ -74,15 +74,6 @@ function binariesIn(folder: string): Binaries {
     kubectl: join(folder, 'kubectl'),
     ...(isExecutable(controllerManager) ? { kubeControllerManager: controllerManager } : {}),
   };
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function sayOnStandardError(sentence: string): void {

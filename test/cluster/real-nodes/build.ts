@@ -1,6 +1,6 @@
 // What real nodes are made of: programs that Go builds, and those of the distribution. Run by itself it prints where they are.
-import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
+import { isExecutable } from '../../support/is-executable.ts';
 import { type Binaries, controlPlaneBinaries } from '../control-plane/build.ts';
 import { builtPrograms, kubernetesFlags, kubernetesVersion, type ProgramSet } from '../control-plane/go-programs.ts';
 
@@ -122,15 +122,6 @@ function find(name: string): string | undefined {
     .split(':')
     .map((folder) => join(folder, name))
     .find(isExecutable);
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function sayOnStandardError(sentence: string): void {
