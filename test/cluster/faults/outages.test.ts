@@ -206,7 +206,9 @@ describe.concurrent('trouble with the API server', () => {
               status.lists.some(({ name, state }: AnyObject) => name === 'restored' && state === 'Programmed'),
             backAgainMs,
           );
-          expect(await node.answers(restoredAddress)).toBe(false);
+          // The report was put back too, and says so before the node has read the list again.
+          const isBlocked = async () => !(await node.answers(restoredAddress));
+          await world.until(`the restored list on ${node.name}`, isBlocked, backAgainMs);
           // A node may report the generation that it had before: what the policy allows now tells that it was read again.
           await world.until(`the policy on ${node.name}`, () => node.answers(lateAddress), backAgainMs);
         }
