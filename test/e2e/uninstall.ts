@@ -21,7 +21,8 @@ export function uninstallTests(here: () => ReleaseWorld): void {
       await world.upgrade('portcullis', world.images, ['--set', 'uninstall.detach=false']);
       const ended = await world.uninstall('portcullis', ['--wait']);
       expect(ended, ended.stderr).toMatchObject({ code: 0 });
-      expect((await world.agentPods()).size).toBe(0);
+      // Helm waits for its own objects, and not for the pods that go with them.
+      await world.until('the agents to be gone', async () => (await world.agentPods()).size === 0);
       for (const node of world.nodes) expect(await node.xdp(), node.name).toBeDefined();
       await world.install('another');
       for (const node of world.nodes) await world.untilReported(node, 0);
@@ -48,14 +49,15 @@ export function uninstallTests(here: () => ReleaseWorld): void {
     expect(crds.filter((name) => name.endsWith('.portcullis.dev'))).toHaveLength(6);
     expect(await world.plane.get('portscanpolicy', 'guard')).toBeDefined();
     expect(await world.plane.get('ipblocklist', 'bad')).toBeDefined();
-    const left = await world.shell(
-      `kubectl get all,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets -n ${namespace} -o name`,
-    );
-    expect(left.split('\n').filter((name) => name.includes('portcullis'))).toEqual([]);
-    const clusterWide = await world.shell(
-      'kubectl get clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings -o name',
-    );
-    expect(clusterWide.split('\n').filter((name) => name.includes('portcullis'))).toEqual([]);
+    const namesOf = async (query: string) =>
+      (await world.shell(`kubectl get ${query} -o name`)).split('\n').filter((name) => name.includes('portcullis'));
+    await world.until('the pods to be gone', async () => (await namesOf(`pods -n ${namespace}`)).length === 0);
+    expect(
+      await namesOf(`all,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets -n ${namespace}`),
+    ).toEqual([]);
+    const clusterWide =
+      'clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings';
+    expect(await namesOf(clusterWide)).toEqual([]);
   });
 
   test('names a node that is down, and detaches the others, after install - uninstall - install', async () => {
