@@ -1,4 +1,4 @@
-// What is used of undici. The package gives all of it or nothing: fetch, WebSockets, caches and the like take 2 MB of an agent's memory.
+// What is used of undici. The package gives all of it or nothing: fetch, WebSockets, caches and the like would be loaded for nobody.
 import request from 'undici/lib/api/api-request.js';
 import Dispatcher from 'undici/lib/dispatcher/dispatcher.js';
 import Pool from 'undici/lib/dispatcher/pool.js';
